@@ -38,7 +38,8 @@
 //! - Queues and filters (tc) of a tunnel's device do not see what goes out by the programs, and filters of
 //!   what a device underneath receives do not see what comes in: `queues` says which leave a device to user space.
 //! - Rules of routing that name what nobody can be asked about, such as a protocol (`ip rule … ipproto`), leave
-//!   the packets that they may concern to user space.
+//!   the packets that they may concern to user space, and so do routes that put them in others (`ip route … encap`).
+//! - What the programs carry is not in the counters of the tunnel's device.
 //! - Programs of others that are put behind ours later (tcx) do not see what ours carry.
 //! - Packets that may be fragmented on the way, Teredo, and devices underneath that are not of the
 //!   kind of Ethernet stay in user space.

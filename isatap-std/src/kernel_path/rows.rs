@@ -22,7 +22,7 @@ pub(super) const RENEWED: Duration = Duration::from_secs(5);
 const APART: Duration = Duration::from_secs(1);
 /// As many as the kernel has room for.
 const MOST: usize = 16_384;
-/// As long a row that is written surely takes packets: the kernel's clock is coarse.
+/// For how long a row surely takes packets once it is written: the kernel's clock is coarse.
 const TAKES: Duration = Duration::from_secs(4);
 /// Rows that are looked at in a row.
 pub(super) const SLICE: usize = 512;
