@@ -34,6 +34,7 @@
 //! | `pasted_text` | none of it: `explain::pasted` of isatap-std | what is taken for a packet stands in the text; what is written is read the same |
 //! | `captures` | none of it: `capture` and `check` of isatap-std | frames are parts of the file, packets of the frame; a plain pcap file has the frames of a second reading; a refusal has a reason |
 //! | `name_answers` | none of it: `resolve` of isatap-std | an answer by LLMNR or NetBIOS has the identification, flags and addresses of a second reading; lines of lmhosts have the name |
+//! | `joined_datagrams` | `packet::HEADROOM`; `proto41_socket::ReceiveBatch` of isatap-std | what the kernel has joined comes as the datagrams that it was, each with room of its own; more than it joins is refused |
 //! | `ipv6_text` | `core::net` | the harness itself |
 //!
 //! The rules that `tunnel_packet`, `link_pairs` and `node_operations` judge by
@@ -51,6 +52,7 @@ pub mod captures;
 pub mod doors;
 pub mod endpoints;
 pub mod explain;
+pub mod joined;
 pub mod machines;
 pub mod mixed;
 pub mod names;
@@ -68,6 +70,7 @@ pub use addresses::{embedded, ipv6_text, prefix_text};
 pub use captures::captures;
 pub use endpoints::endpoint_text;
 pub use explain::explain;
+pub use joined::joined_datagrams;
 pub use machines::{host_operations, router_operations};
 pub use mixed::node_operations;
 pub use names::name_answers;
@@ -96,6 +99,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("fib", fib),
     ("host_operations", host_operations),
     ("ipv6_text", ipv6_text),
+    ("joined_datagrams", joined_datagrams),
     ("link_pairs", link_pairs),
     ("name_answers", name_answers),
     ("nd_message", nd_message),

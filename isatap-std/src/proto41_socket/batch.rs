@@ -2,6 +2,7 @@
 
 use super::receive::Arrival;
 use crate::offload::{BUFFER_LEN, MINIMUM_MTU};
+use isatap_core::drop_reason::DropReason;
 use isatap_core::packet::HEADROOM;
 use isatap_core::proto41::Outer;
 use std::io;
@@ -34,6 +35,8 @@ enum Buffer {
 pub(super) const MOST: usize = 64;
 /// What is asked for where one packet came at a time.
 const FEWEST: usize = 4;
+/// How many datagrams the kernel joins (`UDP_MAX_SEGMENTS`).
+const MOST_JOINED: usize = 128;
 
 impl ReceiveBatch {
     /// Room for `capacity` packets, from 1 to 64, as the kernel hands them out: it may have joined some.
@@ -96,7 +99,12 @@ impl ReceiveBatch {
     }
 
     /// Forgets what was received before other sockets fill the batch, one after the other.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
+        // Datagrams that were joined fill as much as they did before; only many short ones need more, once.
+        if self.pieces.len() > self.slab.len() {
+            self.pieces.truncate(self.slab.len());
+            self.pieces.shrink_to_fit();
+        }
         self.burst = (self.taken + 1).next_power_of_two().clamp(FEWEST, MOST);
         self.taken = 0;
         self.arrivals.clear();
@@ -124,7 +132,7 @@ impl ReceiveBatch {
     }
 
     /// The whole buffers that nothing was received into yet.
-    pub(crate) fn vacant(&mut self) -> impl Iterator<Item = &mut [u8]> {
+    pub fn vacant(&mut self) -> impl Iterator<Item = &mut [u8]> {
         self.slab.chunks_exact_mut(BUFFER_LEN).skip(self.taken)
     }
 
@@ -138,14 +146,18 @@ impl ReceiveBatch {
     }
 
     /// The first vacant buffer holds, at [`HEADROOM`], this many bytes that came behind `outer`: a datagram, or
-    /// several that the kernel has joined, of `size` bytes each but for the last, which may be shorter.
-    pub(crate) fn occupy(&mut self, outer: Outer, length: usize, size: Option<NonZeroU16>) {
+    /// several that the kernel has joined, of `size` bytes each but for the last, which may be shorter. It joins
+    /// 128 at most: more is no such thing, and nobody is to take it.
+    pub fn occupy(&mut self, outer: Outer, length: usize, size: Option<NonZeroU16>) {
         let arrival =
             |length: usize| Arrival { outer, range: HEADROOM..HEADROOM + length, interface: 0, refused: None };
         let length = length.min(BUFFER_LEN - HEADROOM);
         let size = size.map_or(length, |size| usize::from(size.get()));
         if length <= size {
             return self.push(|_| arrival(length));
+        }
+        if length.div_ceil(size) > MOST_JOINED {
+            return self.push(|_| Arrival { refused: Some(DropReason::OuterMalformed), ..arrival(length) });
         }
         let begin = self.taken * BUFFER_LEN + HEADROOM;
         let Some(joined) = self.slab.get(begin..begin + length) else { return };
@@ -222,6 +234,35 @@ mod tests {
                 .unwrap();
             assert_eq!(asked, expected);
         }
+    }
+
+    #[test]
+    fn more_datagrams_than_the_kernel_joins_are_refused_and_cost_no_room() {
+        let mut batch = ReceiveBatch::new(8);
+        receive(&mut batch, &[7; 1280], Some(10));
+        assert_eq!((batch.len(), batch.arrivals().next().unwrap().refused), (128, None));
+        let room = batch.pieces.len();
+        receive(&mut batch, &[7; 1281], Some(10));
+        receive(&mut batch, &[7; 65_535], Some(1));
+        assert_eq!((batch.len(), batch.pieces.len()), (130, room));
+        for number in [128, 129] {
+            assert_eq!(batch.packet_mut(number).unwrap().1.refused, Some(DropReason::OuterMalformed));
+        }
+    }
+
+    #[test]
+    fn room_for_many_short_datagrams_is_given_back() {
+        let mut batch = ReceiveBatch::new(2);
+        for _ in 0..2 {
+            batch.restart();
+            receive(&mut batch, &[7; 128], Some(1));
+            receive(&mut batch, &[7; 128], Some(1));
+            assert_eq!(batch.len(), 256);
+        }
+        let most = batch.pieces.capacity();
+        assert!(most > 2 * BUFFER_LEN && most <= 8 * BUFFER_LEN, "{most} bytes");
+        batch.restart();
+        assert_eq!(batch.pieces.capacity(), 2 * BUFFER_LEN);
     }
 
     proptest! {
