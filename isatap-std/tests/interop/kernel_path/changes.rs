@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{EGRESS, INGRESS, LEFT, RIGHT, carried, carries, pair, programs};
+use super::{EGRESS, INGRESS, LEFT, RIGHT, carried, carries, flow, pair, programs};
 use crate::common::peers;
 use crate::common::tunnel::{OURS, THEIRS};
 use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap_binary, status, wait_until};
@@ -16,7 +16,7 @@ fn by_the_daemon(namespace: &Namespace) -> u64 {
     namespace.ok(&told).trim().parse().unwrap()
 }
 
-/// Whether the kernel carries packets of a flow that goes on, in both directions.
+/// Waits until the kernel carries packets of a flow that goes on, in both directions.
 fn goes_on(namespace: &Namespace) {
     let before = carried(namespace);
     wait_until("packets that the kernel carries", PATIENCE, || {
@@ -70,10 +70,7 @@ fn another_route_by_another_device_is_heeded_at_once() {
 fn devices_addresses_and_routes_of_others_leave_the_flows_where_they_are() {
     let lab = Lab::new();
     let wire = lab.wire();
-    let ([left, _right], _daemons) = pair(&lab, &wire, "--kernel-path require");
-    peers::ping(&left, THEIRS);
-    left.start("flow", &format!("ping -6 -n -q -i 0.005 {THEIRS}"));
-    carries(&left, 100);
+    let ([left, _right], _daemons) = flow(&lab, &wire, "require");
     let before = [by_the_daemon(&left), carried(&left)[0]];
     // As containers come and go, and a routing daemon changes its mind.
     for n in 0..30 {
@@ -93,10 +90,7 @@ fn devices_addresses_and_routes_of_others_leave_the_flows_where_they_are() {
 fn a_rule_that_names_the_protocol_leaves_packets_to_the_daemon() {
     let lab = Lab::new();
     let wire = lab.wire();
-    let ([left, _right], _daemons) = pair(&lab, &wire, "--kernel-path require");
-    peers::ping(&left, THEIRS);
-    left.start("flow", &format!("ping -6 -n -q -i 0.01 {THEIRS}"));
-    carries(&left, 50);
+    let ([left, _right], _daemons) = flow(&lab, &wire, "require");
     // Another table, of which only packets of the protocol know.
     left.ok("ip route add 192.0.2.0/24 dev eth0 table 100 && ip rule add ipproto ipv6 lookup 100 pref 10");
     says_why(&left, "ip rule");
@@ -116,10 +110,7 @@ fn a_rule_that_names_the_protocol_leaves_packets_to_the_daemon() {
 fn queues_and_filters_that_packets_would_go_past_leave_them_to_the_daemon() {
     let lab = Lab::new();
     let wire = lab.wire();
-    let ([left, _right], _daemons) = pair(&lab, &wire, "--kernel-path require");
-    peers::ping(&left, THEIRS);
-    left.start("flow", &format!("ping -6 -n -q -i 0.01 {THEIRS}"));
-    carries(&left, 50);
+    let ([left, _right], _daemons) = flow(&lab, &wire, "require");
     for (add, del, why, way) in [
         (
             "tc qdisc add dev tun6in4 root tbf rate 10mbit burst 20k limit 100k",
@@ -229,10 +220,7 @@ fn a_device_that_goes_loses_its_program_and_one_made_anew_gets_it() {
 fn a_chain_at_a_devices_egress_is_not_gone_past() {
     let lab = Lab::new();
     let wire = lab.wire();
-    let ([left, _right], _daemons) = pair(&lab, &wire, "--kernel-path auto");
-    peers::ping(&left, THEIRS);
-    left.start("flow", &format!("ping -6 -n -q -i 0.01 {THEIRS}"));
-    carries(&left, 50);
+    let ([left, _right], _daemons) = flow(&lab, &wire, "auto");
     left.ok("nft 'add table netdev t; add chain netdev t out { type filter hook egress device eth0 priority 0; }; \
              add rule netdev t out ip protocol 41 drop'");
     says_why(&left, "nftables has rules");
@@ -247,10 +235,7 @@ fn a_chain_at_a_devices_egress_is_not_gone_past() {
 fn a_route_that_encapsulates_leaves_packets_to_the_daemon() {
     let lab = Lab::new();
     let wire = lab.wire();
-    let ([left, _right], _daemons) = pair(&lab, &wire, "--kernel-path auto");
-    peers::ping(&left, THEIRS);
-    left.start("flow", &format!("ping -6 -n -q -i 0.01 {THEIRS}"));
-    carries(&left, 50);
+    let ([left, _right], _daemons) = flow(&lab, &wire, "auto");
     left.ok(&format!("ip route add {RIGHT}/32 encap seg6 mode encap segs fc00::1 dev eth0"));
     wait_until("the rows to go", SOON, || status(&left, ".kernel_path.rows == 0"));
     let naked = wire.capture("ip proto 41");
