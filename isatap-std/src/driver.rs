@@ -166,7 +166,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// Out of descriptors.
     pub fn attach(&mut self, link: LinkId, device: D) -> Result<(), Error> {
         self.watcher.watch(device.as_fd(), Source::Device(link))?;
-        self.shorter.follow_device(link, Some(device.name()));
+        self.shorter.follow_device(self.clock.now(), link, Some(device.name()));
         self.out.ports.push(LinkDevice {
             link,
             device,
@@ -220,7 +220,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     pub fn detach(&mut self, link: LinkId) {
         self.count_carried();
         self.out.ports.retain(|port| port.link != link);
-        self.shorter.follow_device(link, None);
+        self.shorter.follow_device(self.clock.now(), link, None);
         self.shorter.begin_anew();
         self.heard.forget(link);
         let lost = self.parked.discard_if(|ticket| ticket.is_of(link));

@@ -20,9 +20,11 @@
 //!   daemon that hangs forwards no longer than that.
 //! - Changes of IPv4 routes, rules, addresses and devices are heard, whatever links follow. Then the
 //!   kernel is asked again by which device packets leave, and rows of which that has changed go; others
-//!   stay. Where changes come in a flood, four times a second.
+//!   stay. Where changes come in a flood, four times a second; so it is with queues and rules of the firewall. What the
+//!   kernel does not answer is asked again once a second, and until then nothing is sure.
 //! - The programs are attached by links of this process (tcx, Linux 6.6): whatever ends it,
-//!   nothing forwards any more. A device that goes, to another namespace too, loses them at once.
+//!   nothing forwards any more. A device that goes, to another namespace too, loses them at once, and so does one
+//!   that no packets of any link come by any more.
 //! - What went by a row is counted once a second, and notes that the neighbour is used (NDP-50).
 //! - New flows cost the kernel's tables 2,000 writings a second at most. A new one takes the place of a
 //!   row that carried nothing lately; a row stays when the daemon has forgotten the flow; one by which
@@ -42,14 +44,17 @@
 //! - What the programs carry is not in the counters of the tunnel's device.
 //! - Programs of others that are put behind ours later (tcx) do not see what ours carry.
 //! - Packets that may be fragmented on the way, Teredo, and devices underneath that are not of the
-//!   kind of Ethernet stay in user space.
+//!   kind of Ethernet stay in user space; so do packets that come by a VRF, whose devices tell a program of themselves.
 
 mod budget;
+mod contents;
 mod firewall;
 mod ipsec;
 mod layout;
 mod messages;
 mod news;
+mod pace;
+mod places;
 mod programs;
 mod queues;
 mod rows;
@@ -59,12 +64,12 @@ mod ways;
 
 use self::budget::Budget;
 use self::firewall::Firewall;
-use self::layout::{Admission, AdmissionKey, Life, Path, PathKey, Used};
+use self::layout::{Admission, AdmissionKey, Life, Path, PathKey};
 use self::news::News;
+use self::pace::Pace;
+use self::places::Places;
 use self::programs::{Programs, Side};
-use self::queues::Obstacle;
-use self::rows::{About, GOOD, RENEWED, Rows, SLICE, Wish};
-use self::tunnel::Tunnel;
+use self::rows::{About, Rows, SLICE, Wish};
 use self::ways::{Answer, Question, Ways};
 use crate::driver::Shortcut;
 use crate::error::Error;
@@ -72,33 +77,24 @@ use crate::netlink::Netlink;
 use crate::proto41_socket::Bound;
 use isatap_core::engine::{Admits, Carried, Sends};
 use isatap_core::packet::LinkId;
-use isatap_core::proto41::OVERHEAD;
-use isatap_core::time::{Expiry, Instant};
-use nix::time::{ClockId, clock_gettime};
+use isatap_core::time::Instant;
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 /// How often it is asked what went by each row, and what stands in the way.
 const COUNTED: Duration = Duration::from_secs(1);
 
-const NO_PROGRAM: &str = "the device underneath takes no program, or is not of the kind of Ethernet";
-
 /// Decisions in the kernel.
 pub(crate) struct KernelPath {
-    programs: Programs,
+    places: Places,
     paths: Rows<PathKey, Path>,
     admissions: Rows<AdmissionKey, Admission>,
     netlink: Netlink,
     ways: Ways,
     news: News,
     budget: Budget,
-    tunnels: Vec<Tunnel>,
-    /// Devices underneath that cannot have a program.
-    refused: Vec<u32>,
-    /// What tc has at devices with programs.
-    queues: Vec<Obstacle>,
     /// The driver's number of the decisions that hold; 0: none does.
     wanted: u64,
     /// Counts these numbers, and obstacles: no row of an earlier one is ever good again.
@@ -108,6 +104,7 @@ pub(crate) struct KernelPath {
     count_at: Instant,
     /// Tells of its rules, where they count as an obstacle.
     firewall: Option<Firewall>,
+    firewall_told: Pace,
     /// When it was asked for obstacles, and what was found.
     obstacle: (Instant, Option<&'static str>),
 }
@@ -122,40 +119,29 @@ impl KernelPath {
         let (programs, tables) = Programs::load()?;
         // Listening comes first, so that no change falls between.
         let news = News::open()?;
+        let firewall = heeds_firewall.then(Firewall::open);
         Ok(Self {
-            programs,
+            places: Places::new(programs),
             paths: Rows::new(tables.paths),
             admissions: Rows::new(tables.admissions),
             netlink: Netlink::open()?,
             ways: Ways::new(),
             news,
             budget: Budget::default(),
-            tunnels: Vec::new(),
-            refused: Vec::new(),
-            queues: Vec::new(),
             wanted: 0,
             serial: 0,
             generation: 0,
             count_at: Instant::ZERO,
             obstacle: (Instant::ZERO, obstacle(heeds_firewall)),
-            firewall: heeds_firewall.then(Firewall::open),
+            firewall,
+            firewall_told: Pace::default(),
         })
-    }
-
-    /// The device of a link, if the programs may have its packets.
-    fn device(&self, link: LinkId) -> Option<u32> {
-        let tunnel = self.tunnels.iter().find(|tunnel| tunnel.link == link && tunnel.is_attached)?;
-        self.obstacle_at(tunnel.index, Side::Tunnel).is_none().then_some(tunnel.index)
-    }
-
-    /// What tc has there.
-    fn obstacle_at(&self, index: u32, side: Side) -> Option<&'static str> {
-        self.queues.iter().find(|(place, _)| *place == (index, side)).map(|(_, why)| *why)
     }
 
     /// Whether rows may be written: they are not while the programs would go past something.
     fn is_open(&mut self, now: Instant) -> bool {
-        if self.obstacle.0.saturating_add(COUNTED) <= now {
+        let is_old = self.obstacle.0.saturating_add(COUNTED) <= now;
+        if self.firewall_told.begin(now) || is_old {
             self.obstacle.0 = now;
             self.look();
         }
@@ -172,38 +158,38 @@ impl KernelPath {
         self.tell();
     }
 
-    /// Looks what tc has at devices with programs.
-    fn look_at_queues(&mut self) {
-        self.queues = queues::obstacles(&self.programs.places());
-        for ((index, _), _) in self.queues.clone() {
-            self.forget_rows(|about| about.interfaces.contains(&index));
-        }
-    }
-
     /// Tells the programs which rows are good.
     fn tell(&mut self) {
         let good = if self.obstacle.1.is_some() || self.wanted == 0 { 0 } else { self.serial };
-        if self.generation != good && self.programs.set_generation(good).is_ok() {
+        if self.generation != good && self.places.set_generation(good).is_ok() {
             self.generation = good;
         }
     }
 
-    /// Sees to it that the program is in front of the device underneath; or why it may not have its packets.
-    fn listens(&mut self, index: u32) -> Result<(), &'static str> {
-        if !self.programs.is_attached(index, Side::Underlay) {
-            if self.refused.contains(&index) {
-                return Err(NO_PROGRAM);
-            }
-            let device = self.ways.device(&self.netlink, index).filter(|device| device.is_ethernet);
-            let attached =
-                device.is_some_and(|device| self.programs.attach(index, &device.name, Side::Underlay).is_ok());
-            if !attached {
-                self.refused.push(index);
-                return Err(NO_PROGRAM);
-            }
-            self.look_at_queues();
+    /// Looks at what was told to change, as far as it is time to.
+    fn look_when_due(&mut self, now: Instant) {
+        self.is_open(now);
+        for index in self.places.look_at_queues(now) {
+            self.forget_rows(|about| about.interfaces.contains(&index));
         }
-        self.obstacle_at(index, Side::Underlay).map_or(Ok(()), Err)
+        for question in self.ways.check(&self.netlink, now) {
+            self.forget_rows(|about| about.way == Some(question));
+        }
+        if !self.ways.is_asking() {
+            let Self { places, ways, admissions, netlink, .. } = self;
+            // By way of a device that a link is bound to, or as the kernel's answers say.
+            let leads = |places: &Places, index: u32| {
+                ways.lead_by(index, |source| places.is_expected(source))
+                    || admissions.any(|about| about.way.is_none() && about.interfaces.contains(&index))
+            };
+            places.tidy(now, || netlink.ipv4_addresses(), leads);
+        }
+    }
+
+    /// Sees to it that the program is in front of the device underneath; or why it may not have its packets.
+    fn listens(&mut self, now: Instant, index: u32) -> Result<(), &'static str> {
+        let Self { places, ways, netlink, .. } = self;
+        places.listens(now, index, || ways.device(netlink, index).cloned())
     }
 
     /// The way of a flow: a new one may be one too many to ask about.
@@ -215,55 +201,38 @@ impl KernelPath {
         Some(known.unwrap_or_else(|| self.ways.ask(&self.netlink, now, question)))
     }
 
-    /// How long a row is good that is written now, upon an answer that was asked for then.
-    fn life(&self, now: Instant, asked: Instant, until: Expiry) -> Life {
-        let clock = coarse_now();
-        let at = |after: Duration| clock.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
-        let until = Expiry::at(asked.saturating_add(GOOD)).min(until);
-        let good = until.instant().map_or(GOOD, |until| until.saturating_duration_since(now).min(GOOD));
-        Life { generation: self.generation, until: at(good), renew: at(RENEWED) }
-    }
-
     fn forget_rows(&mut self, goes: impl Fn(&About) -> bool) {
         self.paths.remove_if(&goes);
         self.admissions.remove_if(&goes);
     }
 
-    /// Says why packets of a link stay in user space, of those that go out or come in; `None`: they do not.
-    fn note(&mut self, link: LinkId, side: Side, why: Option<&'static str>) {
-        let Some(tunnel) = self.tunnels.iter_mut().find(|tunnel| tunnel.link == link) else { return };
-        match side {
-            Side::Tunnel => tunnel.why_not_out = why,
-            Side::Underlay => tunnel.why_not_in = why,
-        }
-    }
-
     /// A device came, changed or went.
     fn hear_of(&mut self, index: u32, is_gone: bool) {
         self.ways.forget_device(index);
-        self.refused.retain(|refused| *refused != index);
+        self.places.try_again(index);
+        // Of others it is asked by which device packets leave.
+        if !self.places.has(index) {
+            return;
+        }
         if is_gone {
-            self.programs.detach_if(|at, _| at == index);
             self.forget_rows(|about| about.interfaces.contains(&index));
         }
-        let device = if is_gone { None } else { self.ways.device(&self.netlink, index).cloned() };
-        for tunnel in self.tunnels.iter_mut().filter(|tunnel| tunnel.index == index) {
-            tunnel.follow(&mut self.programs, device.as_ref());
-        }
+        let device = if is_gone { None } else { self.ways.device(&self.netlink, index) };
+        self.places.hear_of(index, device);
     }
 
     /// More has changed than was told.
-    fn begin_anew(&mut self) {
+    fn begin_anew(&mut self, now: Instant) {
         self.ways.forget();
-        self.refused.clear();
         self.serial += 1;
-        self.programs.detach_if(|_, side| side == Side::Underlay);
-        for index in self.tunnels.iter().map(|tunnel| tunnel.index).collect::<Vec<_>>() {
+        self.places.begin_anew();
+        for index in self.places.tunnels() {
             let is_gone = self.netlink.device(index).is_err();
             self.hear_of(index, is_gone);
         }
-        self.look();
-        self.look_at_queues();
+        self.firewall_told.hear();
+        self.tell();
+        self.look_when_due(now);
     }
 }
 
@@ -275,33 +244,20 @@ impl fmt::Debug for KernelPath {
 
 impl Shortcut for KernelPath {
     fn sends(&mut self, now: Instant, from: LinkId, sends: &Sends, bound: Bound) {
-        let Some(device) = self.device(from).filter(|_| self.is_open(now)) else { return };
-        let key =
-            PathKey { source: words(sends.source), destination: words(sends.destination), device: u64::from(device) };
+        let Some(device) = self.places.device(from).filter(|_| self.is_open(now)) else { return };
+        let key = PathKey::of(sends, device);
         let wish = self.paths.wish(now, &key, self.generation);
         if wish == Wish::Nothing || (wish == Wish::New && !sends.again) {
             return;
         }
         let question = (sends.outer_source, sends.outer_destination, bound);
         let Some((asked, way)) = self.way(now, question, wish) else { return };
-        self.note(from, Side::Tunnel, way.err());
+        self.places.note(from, Side::Tunnel, way.err());
         let Ok(way) = way else { return };
         if wish == Wish::New && !self.budget.take(now) {
             return;
         }
-        let path = Path {
-            life: self.life(now, asked, sends.until),
-            used: Used::default(),
-            outer_source: half(sends.outer_source),
-            outer_destination: half(sends.outer_destination),
-            underlay: way.interface,
-            mark: bound.mark,
-            mtu: u32::from(sends.mtu).min(way.mtu.saturating_sub(OVERHEAD.into())),
-            tos: sends.tos,
-            tos_mask: sends.tos_mask,
-            ttl: sends.ttl,
-            unused: 0,
-        };
+        let path = Path::of(sends, way, bound.mark, Life::new(self.generation, now, asked, sends.until));
         let about = About {
             link: sends.link,
             device: from,
@@ -314,7 +270,7 @@ impl Shortcut for KernelPath {
     }
 
     fn admits(&mut self, now: Instant, interface: u32, admits: &Admits) {
-        let Some(device) = self.device(admits.link).filter(|_| self.is_open(now)) else { return };
+        let Some(device) = self.places.device(admits.link).filter(|_| self.is_open(now)) else { return };
         // By any device: in the kernel, by the one that leads to the sender.
         let question = (interface == 0).then_some((admits.outer_destination, admits.outer_source, Bound::default()));
         let interface = match question {
@@ -323,18 +279,12 @@ impl Shortcut for KernelPath {
                 let last = self.ways.last(&question);
                 let ask = || if admits.again { self.way(now, question, Wish::New) } else { None };
                 let Some((_, way)) = last.or_else(ask) else { return };
-                self.note(admits.link, Side::Underlay, way.err());
+                self.places.note(admits.link, Side::Underlay, way.err());
                 let Ok(way) = way else { return };
                 way.interface
             }
         };
-        let key = AdmissionKey {
-            inner_source: words(admits.source),
-            inner_destination: words(admits.destination),
-            outer_source: half(admits.outer_source),
-            outer_destination: half(admits.outer_destination),
-            device: u64::from(interface),
-        };
+        let key = AdmissionKey::of(admits, interface);
         let wish = self.admissions.wish(now, &key, self.generation);
         if wish == Wish::Nothing || (wish == Wish::New && !(admits.again && self.budget.take(now))) {
             return;
@@ -344,13 +294,12 @@ impl Shortcut for KernelPath {
             Some(Some((asked, Ok(way)))) if way.interface == interface => asked,
             Some(_) => return,
         };
-        let stands_free = self.listens(interface);
-        self.note(admits.link, Side::Underlay, stands_free.err());
+        let stands_free = self.listens(now, interface);
+        self.places.note(admits.link, Side::Underlay, stands_free.err());
         if stands_free.is_err() {
             return;
         }
-        let life = self.life(now, asked, admits.until);
-        let admission = Admission { life, used: Used::default(), device, awaited: admits.awaited.into() };
+        let admission = Admission::of(admits, device, Life::new(self.generation, now, asked, admits.until));
         let about = About {
             link: admits.link,
             device: admits.link,
@@ -370,22 +319,17 @@ impl Shortcut for KernelPath {
         self.tell();
     }
 
-    fn follow_device(&mut self, link: LinkId, device: Option<&str>) -> Result<(), Error> {
-        for tunnel in self.tunnels.extract_if(.., |tunnel| tunnel.link == link) {
-            self.programs.detach_if(|at, side| (at, side) == (tunnel.index, Side::Tunnel));
-        }
-        let Some(name) = device else { return Ok(()) };
-        self.tunnels.push(Tunnel::open(&mut self.programs, link, name)?);
-        self.look_at_queues();
-        Ok(())
+    fn follow_device(&mut self, now: Instant, link: LinkId, device: Option<&str>) -> Result<(), Error> {
+        self.places.follow_device(now, link, device)
     }
 
     /// To put a program there takes some 20 milliseconds, in which no packet is carried.
-    fn expect(&mut self, addresses: &[Ipv4Addr]) {
+    fn expect(&mut self, now: Instant, link: LinkId, addresses: &[Ipv4Addr]) {
+        self.places.expect(link, addresses);
         let here = self.netlink.ipv4_addresses().unwrap_or_default();
         for address in here.iter().filter(|address| addresses.contains(&address.address)) {
             // Where it cannot be, the packets say why.
-            let _ = self.listens(address.interface);
+            let _ = self.listens(now, address.interface);
         }
     }
 
@@ -396,33 +340,30 @@ impl Shortcut for KernelPath {
 
     fn hear(&mut self, now: Instant) {
         if self.firewall.as_mut().is_some_and(Firewall::drain) {
-            self.look();
+            self.firewall_told.hear();
         }
-        let told = self.news.take();
+        let told = self.news.take(|index| self.places.has(index));
         if told.is_lost {
-            return self.begin_anew();
+            return self.begin_anew(now);
         }
         if told.rules {
-            self.ways.read_rules();
+            self.ways.doubt_rules();
         }
         for (index, is_gone) in &told.devices {
             self.hear_of(*index, *is_gone);
         }
         if told.ways {
-            self.ways.doubt(now);
+            self.ways.doubt();
+            self.places.doubt_use();
         }
         if told.queues {
-            self.look_at_queues();
+            self.places.doubt_queues();
         }
+        self.look_when_due(now);
     }
 
     fn obstacle(&self, link: LinkId) -> Option<&str> {
-        let tunnel = self.tunnels.iter().find(|tunnel| tunnel.link == link);
-        let of_link = |tunnel: &Tunnel| {
-            let here = self.obstacle_at(tunnel.index, Side::Tunnel);
-            here.or(tunnel.why_not_out).or(tunnel.why_not_in)
-        };
-        self.obstacle.1.or_else(|| tunnel.and_then(of_link))
+        self.obstacle.1.or_else(|| self.places.obstacle(link))
     }
 
     fn rows(&self) -> usize {
@@ -432,14 +373,13 @@ impl Shortcut for KernelPath {
     fn deadline(&self) -> Option<Instant> {
         let is_counted = self.paths.is_counted() || self.admissions.is_counted();
         let count_at = is_counted.then_some(self.count_at);
-        count_at.into_iter().chain(self.ways.deadline()).min()
+        let [queues, used] = self.places.deadlines();
+        let used = used.filter(|_| !self.ways.is_asking());
+        [count_at, self.firewall_told.deadline(), queues, used, self.ways.deadline()].into_iter().flatten().min()
     }
 
     fn collect(&mut self, now: Instant, carried: &mut dyn FnMut(Carried)) {
-        self.is_open(now);
-        for question in self.ways.check(&self.netlink, now) {
-            self.forget_rows(|about| about.way == Some(question));
-        }
+        self.look_when_due(now);
         if self.count_at <= now {
             self.paths.collect(now, self.generation, SLICE, carried);
             self.admissions.collect(now, self.generation, SLICE, carried);
@@ -459,21 +399,4 @@ impl Shortcut for KernelPath {
 fn obstacle(heeds_firewall: bool) -> Option<&'static str> {
     let ipsec = ipsec::has_policies().then_some("IPsec has policies (ip xfrm policy)");
     ipsec.or_else(|| firewall::rules().filter(|_| heeds_firewall))
-}
-
-/// An address as it lies in a packet.
-fn words(address: Ipv6Addr) -> [u64; 2] {
-    let [high, low] = [address.to_bits() >> 64, address.to_bits() & u128::from(u64::MAX)];
-    [high, low].map(|half| u64::try_from(half).unwrap_or_default().to_be())
-}
-
-/// The same of IPv4.
-fn half(address: Ipv4Addr) -> u32 {
-    address.to_bits().to_be()
-}
-
-/// The clock of the programs, in nanoseconds.
-fn coarse_now() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Duration::from);
-    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }

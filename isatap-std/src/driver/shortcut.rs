@@ -30,10 +30,11 @@ pub trait Shortcut: fmt::Debug + Send {
     /// # Errors
     ///
     /// Its packets cannot be carried.
-    fn follow_device(&mut self, link: LinkId, device: Option<&str>) -> Result<(), Error>;
+    fn follow_device(&mut self, now: Instant, link: LinkId, device: Option<&str>) -> Result<(), Error>;
 
-    /// Packets are going to come to these addresses of this machine's: what takes long for that is to be done now.
-    fn expect(&mut self, addresses: &[Ipv4Addr]);
+    /// Packets for `link`, which has a device, are going to come to these addresses of this machine's alone: what takes long
+    /// for that is to be done now.
+    fn expect(&mut self, now: Instant, link: LinkId, addresses: &[Ipv4Addr]);
 
     /// When [`collect`](Self::collect) has something to do.
     fn deadline(&self) -> Option<Instant>;
@@ -89,8 +90,8 @@ impl Shorter {
     }
 
     /// A device is that of `link` from now on.
-    pub(super) fn follow_device(&mut self, link: LinkId, device: Option<&str>) {
-        if let Some(Err(error)) = self.way.as_mut().map(|way| way.follow_device(link, device)) {
+    pub(super) fn follow_device(&mut self, now: Instant, link: LinkId, device: Option<&str>) {
+        if let Some(Err(error)) = self.way.as_mut().map(|way| way.follow_device(now, link, device)) {
             self.error = Some(error);
         }
     }
@@ -130,9 +131,10 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     ///
     /// It cannot carry those of a device that there is; out of descriptors. Then all is as it was.
     pub fn shorten(&mut self, mut way: Box<dyn Shortcut>) -> Result<(), Error> {
+        let now = self.clock.now();
         for port in &self.out.ports {
-            way.follow_device(port.link, Some(port.device.name()))?;
-            way.expect(&port.addresses);
+            way.follow_device(now, port.link, Some(port.device.name()))?;
+            way.expect(now, port.link, &port.addresses);
         }
         way.news().into_iter().try_for_each(|news| self.watcher.watch(news, Source::Shortcut))?;
         self.shorter = Shorter { way: Some(way), ..Shorter::default() };
@@ -151,7 +153,8 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         let mut way = self.shorter.way.take()?;
         way.news().into_iter().for_each(|news| self.watcher.unwatch(news));
         way.follow(0);
-        self.out.ports.iter().for_each(|port| drop(way.follow_device(port.link, None)));
+        let now = self.clock.now();
+        self.out.ports.iter().for_each(|port| drop(way.follow_device(now, port.link, None)));
         Some(way)
     }
 
@@ -181,9 +184,10 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
 
     /// Outer packets for `link` come to these addresses from now on.
     pub fn expect(&mut self, link: LinkId, addresses: Vec<Ipv4Addr>) {
+        let now = self.clock.now();
         let Some(port) = self.out.ports.iter_mut().find(|port| port.link == link) else { return };
         if port.addresses != addresses {
-            self.shorter.way.iter_mut().for_each(|way| way.expect(&addresses));
+            self.shorter.way.iter_mut().for_each(|way| way.expect(now, link, &addresses));
             port.addresses = addresses;
         }
     }

@@ -124,8 +124,8 @@ impl Programs {
     }
 
     /// The devices that have programs.
-    pub(super) fn places(&self) -> Vec<(u32, Side)> {
-        self.attached.iter().map(|(index, side, _)| (*index, *side)).collect()
+    pub(super) fn places(&self) -> impl Iterator<Item = (u32, Side)> {
+        self.attached.iter().map(|(index, side, _)| (*index, *side))
     }
 
     pub(super) fn is_attached(&self, index: u32, side: Side) -> bool {

@@ -9,6 +9,7 @@
 use super::messages::{Attributes, dump};
 use super::programs::Side;
 use netlink_sys::protocols::NETLINK_ROUTE;
+use std::io;
 
 const RTM_NEWQDISC: u16 = 36;
 const RTM_GETQDISC: u16 = 38;
@@ -26,7 +27,7 @@ const HARMLESS: [&str; 5] = ["noqueue", "pfifo_fast", "fq_codel", "fq", "mq"];
 const QUEUE: &str = "the tunnel's device has a queue of its own (tc qdisc show)";
 const FILTERS: &str = "the tunnel's device has filters (tc filter show)";
 const FILTERS_UNDERNEATH: &str = "the device underneath has filters of what it receives (tc filter show)";
-const UNKNOWN: &str = "tc cannot be asked for queues and filters";
+pub(super) const UNKNOWN: &str = "tc cannot be asked for queues and filters";
 
 /// What stands in the way at a device.
 pub(super) type Obstacle = ((u32, Side), &'static str);
@@ -39,10 +40,10 @@ pub(super) fn obstacles(at: &[(u32, Side)]) -> Vec<Obstacle> {
     });
     let obstacle = |place: &(u32, Side)| {
         let why = match &asked {
-            Ok(()) => judge(*place, &queues, has_filters)?,
-            Err(_) => UNKNOWN,
+            Ok(()) => judge(*place, &queues, has_filters),
+            Err(_) => Some(UNKNOWN),
         };
-        Some((*place, why))
+        why.map(|why| (*place, why))
     };
     at.iter().filter_map(obstacle).collect()
 }
@@ -58,25 +59,29 @@ fn queue_of(kind: u16, body: &[u8]) -> Option<(u32, String)> {
 fn judge(
     (index, side): (u32, Side),
     queues: &[(u32, String)],
-    has_filters: impl Fn(u32, u32) -> bool,
+    has_filters: impl Fn(u32, u32) -> io::Result<bool>,
 ) -> Option<&'static str> {
+    let filters = |parent: u32, why| match has_filters(index, parent) {
+        Ok(found) => found.then_some(why),
+        Err(_) => Some(UNKNOWN),
+    };
     let mut mine = queues.iter().filter(|(of, _)| *of == index).map(|(_, kind)| kind.as_str());
     match side {
         Side::Tunnel => mine.find_map(|kind| match kind {
-            "clsact" => has_filters(index, EGRESS).then_some(FILTERS),
+            "clsact" => filters(EGRESS, FILTERS),
             // It is about what the device receives, which the programs leave as it is.
             "ingress" => None,
             kind => (!HARMLESS.contains(&kind)).then_some(QUEUE),
         }),
         Side::Underlay => mine.find_map(|kind| match kind {
-            "clsact" | "ingress" => has_filters(index, INGRESS).then_some(FILTERS_UNDERNEATH),
+            "clsact" | "ingress" => filters(INGRESS, FILTERS_UNDERNEATH),
             _ => None,
         }),
     }
 }
 
-/// Whether there are any; also where that is not told.
-fn has_filters(index: u32, parent: u32) -> bool {
+/// Whether there are any.
+fn has_filters(index: u32, parent: u32) -> io::Result<bool> {
     let mut body = [0; HEADER];
     let words = [(4, index), (12, parent)];
     for (at, word) in words {
@@ -85,8 +90,8 @@ fn has_filters(index: u32, parent: u32) -> bool {
         }
     }
     let mut found = false;
-    let asked = dump(NETLINK_ROUTE, RTM_GETTFILTER, &body, &mut |kind, _| found |= kind == RTM_NEWTFILTER);
-    found || asked.is_err()
+    dump(NETLINK_ROUTE, RTM_GETTFILTER, &body, &mut |kind, _| found |= kind == RTM_NEWTFILTER)?;
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -98,7 +103,7 @@ mod tests {
     fn queues_that_somebody_chose_and_filters_stand_in_the_way() {
         let found = |side, kinds: &[&str], filters: Option<u32>| {
             let queues: Vec<_> = kinds.iter().map(|kind| (7, (*kind).to_owned())).chain([(8, "tbf".into())]).collect();
-            judge((7, side), &queues, |index, parent| index == 7 && filters == Some(parent))
+            judge((7, side), &queues, |index, parent| Ok(index == 7 && filters == Some(parent)))
         };
         for kinds in [&[][..], &["noqueue"], &["pfifo_fast"], &["fq_codel"], &["mq", "fq"], &["fq", "clsact"]] {
             assert_eq!(found(Side::Tunnel, kinds, None), None, "{kinds:?}");
@@ -113,6 +118,11 @@ mod tests {
         assert_eq!(found(Side::Underlay, &["mq", "clsact"], Some(INGRESS)), Some(FILTERS_UNDERNEATH));
         assert_eq!(found(Side::Underlay, &["ingress"], Some(INGRESS)), Some(FILTERS_UNDERNEATH));
         assert_eq!(found(Side::Underlay, &["clsact"], Some(EGRESS)), None);
+        // Where filters cannot be asked for, they may be there.
+        let clsact = [(7, "clsact".to_owned())];
+        for side in [Side::Tunnel, Side::Underlay] {
+            assert_eq!(judge((7, side), &clsact, |_, _| Err(io::ErrorKind::OutOfMemory.into())), Some(UNKNOWN));
+        }
     }
 
     #[test]

@@ -276,6 +276,11 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
         }
     }
 
+    /// Whether there is such a row.
+    pub(super) fn any(&self, is_such: impl Fn(&About) -> bool) -> bool {
+        self.written.values().any(|known| is_such(&known.about))
+    }
+
     /// Removes rows: what went by them is told next time.
     pub(super) fn remove_if(&mut self, goes: impl Fn(&About) -> bool) {
         let Self { table, written, untold, .. } = self;

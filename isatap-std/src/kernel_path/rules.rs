@@ -57,6 +57,11 @@ impl Rules {
         }
     }
 
+    /// Whether they could be asked for.
+    pub(super) fn are_known(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Whether any may concern packets with these addresses.
     pub(super) fn concern(&self, [source, destination]: [Ipv4Addr; 2], bound: Bound) -> bool {
         let fits = |(value, mask): (u32, u32), of: u32| of & mask == value & mask;

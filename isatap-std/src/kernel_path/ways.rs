@@ -1,5 +1,6 @@
 //! How packets leave by IPv4: the device, and how much it carries.
 
+use super::pace::Pace;
 use super::rows::{GOOD, RENEWED};
 use super::rules::Rules;
 use crate::netlink::{Ipv4Way, NetDevice, Netlink};
@@ -13,8 +14,6 @@ use std::time::Duration;
 const BELIEVED: Duration = RENEWED;
 /// Answers that are kept; beyond it those that are not believed any more go, or else all.
 const MOST: usize = 16_384;
-/// Between two beginnings to ask again: however often routes change.
-const APART: Duration = Duration::from_millis(250);
 /// Questions in a row, and what lies between two rows of them.
 const SLICE: usize = 64;
 const BETWEEN: Duration = Duration::from_millis(10);
@@ -41,23 +40,29 @@ pub(super) struct Ways {
     /// By interface index; `None`: there is none.
     devices: HashMap<u32, Option<NetDevice>>,
     rules: Rules,
-    /// What is being asked for again, and whether more has changed since that began.
+    rules_told: Pace,
+    told: Pace,
+    /// What is being asked for again.
     doubted: Vec<Question>,
-    is_doubted_again: bool,
-    /// The next row of questions, where there is any.
+    /// When the next row of questions is.
     check_at: Instant,
 }
 
 impl Ways {
     pub(super) fn new() -> Self {
-        Self {
+        let mut ways = Self {
             known: HashMap::new(),
             devices: HashMap::new(),
             rules: Rules::ask(),
+            rules_told: Pace::default(),
+            told: Pace::default(),
             doubted: Vec::new(),
-            is_doubted_again: false,
             check_at: Instant::ZERO,
+        };
+        if !ways.rules.are_known() {
+            ways.rules_told.hear();
         }
+        ways
     }
 
     /// What was answered last, however long ago.
@@ -107,49 +112,59 @@ impl Ways {
         self.devices.remove(&index);
     }
 
-    /// Rules have changed.
-    pub(super) fn read_rules(&mut self) {
-        self.rules = Rules::ask();
-    }
-
     /// Anything may have changed.
     pub(super) fn forget(&mut self) {
         self.known.clear();
         self.devices.clear();
         self.doubted.clear();
-        self.is_doubted_again = false;
-        self.read_rules();
+        self.rules_told.hear();
     }
 
     /// Packets may leave another way: all that rows may stand for is to be asked again.
-    pub(super) fn doubt(&mut self, now: Instant) {
-        if self.doubted.is_empty() && self.check_at <= now {
-            self.doubt_all(now);
-            self.check_at = now;
-        } else {
-            self.is_doubted_again = true;
-        }
+    pub(super) fn doubt(&mut self) {
+        self.told.hear();
     }
 
-    fn doubt_all(&mut self, now: Instant) {
-        self.is_doubted_again = false;
-        // No row stands for longer upon an answer.
-        self.known.retain(|_, (asked, _)| now < asked.saturating_add(GOOD));
-        self.doubted.extend(self.known.keys());
+    /// Rules have changed.
+    pub(super) fn doubt_rules(&mut self) {
+        self.rules_told.hear();
+    }
+
+    /// Whether answers that are known are still to be asked for again.
+    pub(super) fn is_asking(&self) -> bool {
+        !self.doubted.is_empty() || self.told.deadline().is_some()
+    }
+
+    /// Whether packets of a source that is `used` leave by this device, as far as it is known.
+    pub(super) fn lead_by(&self, index: u32, used: impl Fn(Ipv4Addr) -> bool) -> bool {
+        let leads = |way: &Result<Way, _>| way.is_ok_and(|way| way.interface == index);
+        self.known.iter().any(|((source, ..), (_, way))| leads(way) && used(*source))
     }
 
     /// When [`check`](Self::check) has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        (!self.doubted.is_empty() || self.is_doubted_again).then_some(self.check_at)
+        let next = if self.doubted.is_empty() { self.told.deadline() } else { Some(self.check_at) };
+        next.into_iter().chain(self.rules_told.deadline()).min()
     }
 
     /// Asks some of what is doubted; what has another answer now.
     pub(super) fn check(&mut self, netlink: &Netlink, now: Instant) -> Vec<Question> {
-        if self.deadline().is_none_or(|due| now < due) {
-            return Vec::new();
+        if self.rules_told.begin(now) {
+            self.rules = Rules::ask();
+            self.told.hear();
+            if !self.rules.are_known() {
+                self.rules_told.retry(now);
+            }
         }
         if self.doubted.is_empty() {
-            self.doubt_all(now);
+            if !self.told.begin(now) {
+                return Vec::new();
+            }
+            // No row stands for longer upon an answer.
+            self.known.retain(|_, (asked, _)| now < asked.saturating_add(GOOD));
+            self.doubted.extend(self.known.keys());
+        } else if now < self.check_at {
+            return Vec::new();
         }
         let mut changed = Vec::new();
         for question in self.doubted.split_off(self.doubted.len().saturating_sub(SLICE)) {
@@ -158,7 +173,7 @@ impl Ways {
                 changed.push(question);
             }
         }
-        self.check_at = now.saturating_add(if self.doubted.is_empty() { APART } else { BETWEEN });
+        self.check_at = now.saturating_add(BETWEEN);
         changed
     }
 }
@@ -181,21 +196,22 @@ mod tests {
         let asked = |ways: &Ways, now| ways.known.values().filter(|(asked, _)| *asked == now).count();
         let at = |millis| start.saturating_add(Duration::from_millis(millis));
         assert_eq!(ways.deadline(), None);
-        (0..1000).for_each(|_| ways.doubt(at(1)));
-        assert_eq!(ways.deadline(), Some(at(1)));
+        (0..1000).for_each(|_| ways.doubt());
+        assert!(ways.deadline().is_some_and(|due| due <= at(1)));
         assert!(ways.check(&netlink, at(1)).is_empty(), "nothing has changed");
         assert_eq!(asked(&ways, at(1)), SLICE);
+        (0..1000).for_each(|_| ways.doubt());
         assert!(ways.check(&netlink, at(2)).is_empty() && asked(&ways, at(2)) == 0);
         ways.check(&netlink, at(11));
         ways.check(&netlink, at(21));
         assert_eq!((asked(&ways, at(11)), asked(&ways, at(21))), (SLICE, 150 - 2 * SLICE));
         // What was told meanwhile.
-        assert_eq!(ways.deadline(), Some(at(271)));
-        for millis in [271, 281, 291] {
+        assert_eq!(ways.deadline(), Some(at(251)));
+        for millis in [251, 261, 271] {
             ways.check(&netlink, at(millis));
         }
         assert_eq!(ways.deadline(), None);
-        assert_eq!(ways.known.values().filter(|(asked, _)| *asked >= at(271)).count(), 150);
+        assert_eq!(ways.known.values().filter(|(asked, _)| *asked >= at(251)).count(), 150);
     }
 
     #[test]
@@ -205,8 +221,10 @@ mod tests {
         let now = Instant::from_secs(100);
         let question = (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, Bound::default());
         ways.known.insert(question, (now, Ok(Way { interface: 77, mtu: 1500 })));
-        ways.doubt(now);
+        ways.doubt();
+        assert!(ways.lead_by(77, |source| source.is_loopback()) && !ways.lead_by(77, |source| !source.is_loopback()));
         assert_eq!(ways.check(&netlink, now), [question]);
+        assert!(!ways.is_asking() && !ways.lead_by(77, |_| true));
         assert!(ways.known(now, &question).unwrap().1.is_err(), "lo is not of the kind of Ethernet");
     }
 }

@@ -5,6 +5,7 @@
 
 mod changes;
 mod inside;
+mod places;
 mod same;
 
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{EGRESS, INGRESS, LEFT, RIGHT, carried, carries, flow, pair, programs};
 use crate::common::peers;
 use crate::common::tunnel::{OURS, THEIRS};
-use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap_binary, status, wait_until};
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Stopwatch, isatap_binary, status, wait_until};
 
 /// How soon a change is heeded that is heard of.
 const SOON: Duration = Duration::from_secs(3);
@@ -17,7 +17,7 @@ fn by_the_daemon(namespace: &Namespace) -> u64 {
 }
 
 /// Waits until the kernel carries packets of a flow that goes on, in both directions.
-fn goes_on(namespace: &Namespace) {
+pub(super) fn goes_on(namespace: &Namespace) {
     let before = carried(namespace);
     wait_until("packets that the kernel carries", PATIENCE, || {
         carried(namespace).iter().zip(before).all(|(now, before)| *now > before + 5)
@@ -243,4 +243,81 @@ fn a_route_that_encapsulates_leaves_packets_to_the_daemon() {
     assert_eq!(naked.so_far().count(&format!("ip.dst == {RIGHT}")), 0, "packets that are in no other");
     left.ok(&format!("ip route del {RIGHT}/32"));
     goes_on(&left);
+}
+
+/// As when it has no memory for an answer; here, the daemon has no descriptor to ask by.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn what_the_kernel_does_not_answer_is_asked_again() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ([left, _right], [of_left, _of_right]) = flow(&lab, &wire, "require");
+    let process = of_left.id();
+    for change in [
+        "tc qdisc add dev tun6in4 root tbf rate 10mbit burst 20k limit 100k && tc qdisc del dev tun6in4 root",
+        "ip rule add from 203.0.113.7 pref 10 && ip rule del pref 10",
+    ] {
+        let most = left.ok(&format!("prlimit -p {process} --nofile --raw --noheadings -o SOFT"));
+        left.ok(&format!("prlimit -p {process} --nofile=3: && {change}"));
+        // Until the last news of it are looked at.
+        std::thread::sleep(Duration::from_millis(700));
+        left.ok(&format!("prlimit -p {process} --nofile={}:", most.trim()));
+        goes_on(&left);
+    }
+    left.stop("flow");
+}
+
+/// Nanoseconds that a process has run.
+fn work(namespace: &Namespace, process: u32) -> u64 {
+    namespace.ok(&format!("awk '{{n += $1}} END {{print n}}' /proc/{process}/task/*/schedstat")).trim().parse().unwrap()
+}
+
+/// Rules of a firewall with many chains, and queues of other devices.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_flood_of_changes_costs_the_daemon_little_and_its_last_one_is_heeded() {
+    const CHANGES: u64 = 400;
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ([left, _right], [of_left, _of_right]) = flow(&lab, &wire, "auto");
+    let chains: String = (0..2000).map(|n| format!("chain c{n} {{ }}\n")).collect();
+    let file = left.file("chains", &format!("table ip6 many {{ {chains} }}"));
+    left.ok(&format!(
+        "nft -f {file} && for n in $(seq 0 29); do ip link add c$n type veth peer name d$n && \
+         tc qdisc add dev c$n clsact || exit; done"
+    ));
+    let idle = {
+        let before = work(&left, of_left.id());
+        std::thread::sleep(Duration::from_secs(1));
+        work(&left, of_left.id()) - before
+    };
+    let mut costs = Vec::new();
+    for (kind, change, last, undo) in [
+        (
+            "nftables",
+            "nft add rule ip6 many c0 counter",
+            "nft 'add table ip filter; add chain ip filter input { type filter hook input priority 0; }'",
+            "nft delete table ip filter",
+        ),
+        (
+            "tc",
+            "tc qdisc replace dev c0 root pfifo limit $n",
+            "tc qdisc add dev tun6in4 root tbf rate 10mbit burst 20k limit 100k",
+            "tc qdisc del dev tun6in4 root",
+        ),
+    ] {
+        let (before, begin) = (work(&left, of_left.id()), Stopwatch::start());
+        left.ok(&format!("for n in $(seq {CHANGES}); do {change} || exit; done; {last}"));
+        let (took, cost) = (begin.elapsed(), work(&left, of_left.id()) - before);
+        // Of others the kernel carries packets on, until the last change is heeded.
+        says_why(&left, if kind == "tc" { "has a queue" } else { "nftables has rules" });
+        let cost = cost.saturating_sub(idle * took.as_millis() as u64 / 1000);
+        println!("{CHANGES} changes of {kind} in {took:?} cost {} us", cost / 1000);
+        left.ok(undo);
+        goes_on(&left);
+        costs.push((kind, cost / CHANGES / 1000));
+    }
+    left.stop("flow");
+    // To wake up is some 100, and to look 10 times as much.
+    assert!(costs.iter().all(|(_, micros)| *micros < 500), "microseconds each of {CHANGES} changes: {costs:?}");
 }

@@ -1,0 +1,82 @@
+//! What rows say: a decision of the driver as the programs read it.
+
+use super::layout::{Admission, AdmissionKey, Life, Path, PathKey, Used};
+use super::rows::{GOOD, RENEWED};
+use super::ways::Way;
+use isatap_core::engine::{Admits, Sends};
+use isatap_core::proto41::OVERHEAD;
+use isatap_core::time::{Expiry, Instant};
+use nix::time::{ClockId, clock_gettime};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+impl PathKey {
+    pub(super) fn of(sends: &Sends, device: u32) -> Self {
+        Self { source: words(sends.source), destination: words(sends.destination), device: device.into() }
+    }
+}
+
+impl Path {
+    pub(super) fn of(sends: &Sends, way: Way, mark: u32, life: Life) -> Self {
+        Self {
+            life,
+            used: Used::default(),
+            outer_source: half(sends.outer_source),
+            outer_destination: half(sends.outer_destination),
+            underlay: way.interface,
+            mark,
+            mtu: u32::from(sends.mtu).min(way.mtu.saturating_sub(OVERHEAD.into())),
+            tos: sends.tos,
+            tos_mask: sends.tos_mask,
+            ttl: sends.ttl,
+            unused: 0,
+        }
+    }
+}
+
+impl AdmissionKey {
+    /// By the device of this interface index.
+    pub(super) fn of(admits: &Admits, interface: u32) -> Self {
+        Self {
+            inner_source: words(admits.source),
+            inner_destination: words(admits.destination),
+            outer_source: half(admits.outer_source),
+            outer_destination: half(admits.outer_destination),
+            device: interface.into(),
+        }
+    }
+}
+
+impl Admission {
+    pub(super) fn of(admits: &Admits, device: u32, life: Life) -> Self {
+        Self { life, used: Used::default(), device, awaited: admits.awaited.into() }
+    }
+}
+
+impl Life {
+    /// Of a row that is written now, upon an answer that was asked for then.
+    pub(super) fn new(generation: u64, now: Instant, asked: Instant, until: Expiry) -> Self {
+        let clock = coarse_now();
+        let at = |after: Duration| clock.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+        let until = Expiry::at(asked.saturating_add(GOOD)).min(until);
+        let good = until.instant().map_or(GOOD, |until| until.saturating_duration_since(now).min(GOOD));
+        Self { generation, until: at(good), renew: at(RENEWED) }
+    }
+}
+
+/// An address as it lies in a packet.
+fn words(address: Ipv6Addr) -> [u64; 2] {
+    let [high, low] = [address.to_bits() >> 64, address.to_bits() & u128::from(u64::MAX)];
+    [high, low].map(|half| u64::try_from(half).unwrap_or_default().to_be())
+}
+
+/// The same of IPv4.
+fn half(address: Ipv4Addr) -> u32 {
+    address.to_bits().to_be()
+}
+
+/// The clock of the programs, in nanoseconds.
+fn coarse_now() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Duration::from);
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
