@@ -17,10 +17,10 @@ use std::collections::{HashMap, HashSet};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-#[cfg(target_arch = "x86_64")]
-mod avx512;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod vectors;
 
 /// A full table in memory of its own.
 pub type BoxedFib = Fib<Box<[Node]>>;
@@ -37,11 +37,11 @@ pub fn build(routes: &mut [FibRoute]) -> Result<BoxedFib, TableFull> {
     sorted.build(vec![Fib::EMPTY_NODE; nodes].into_boxed_slice())
 }
 
-/// [`Fib::lookup_batch`], with AVX-512 where the processor has it.
+/// [`Fib::lookup_batch`], with AVX-512 or AVX2 where the processor has it.
 pub fn lookup_batch(fib: &BoxedFib, destinations: &[Ipv6Addr], values: &mut [Option<u16>]) {
     #[cfg(target_arch = "x86_64")]
-    if avx512::is_there() {
-        return avx512::lookup_batch(fib, destinations, values);
+    if let Some(vectors) = vectors::found().next() {
+        return vectors.lookup_batch(fib, destinations, values);
     }
     fib.lookup_batch(destinations, values);
 }
