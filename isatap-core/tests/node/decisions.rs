@@ -6,13 +6,16 @@ use isatap_core::configured;
 use isatap_core::datapath::{Decision, Decisions, Switches};
 use isatap_core::engine::{Machine, Verdict};
 use isatap_core::interface::Interface as _;
+use isatap_core::isatap::{CheckNeighbors, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::NativeLink;
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
-use isatap_core::packet::LinkId;
+use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::route::{Origin, Route};
+use isatap_core::time::Instant;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::cell::Cell;
+use std::time::Duration;
 
 /// Bytes that one number makes, so that a failure can be read.
 fn noise(seed: u64) -> Vec<u8> {
@@ -111,6 +114,54 @@ fn a_flood_of_new_flows_takes_no_row_that_is_in_use() {
         !is_known(&mut node, 1)
     });
     assert_eq!(lost.count(), 0);
+}
+
+/// A remembered flow ends with its neighbour's answer: the next packet has it asked, and where nobody answers packets
+/// wait again, however often the flow was found before.
+#[test]
+fn sec_1_a_remembered_flow_is_good_no_longer_than_its_neighbours_answer() {
+    let (mut node, _) = border();
+    let mut config = RouterConfig::DEFAULT;
+    config.check_neighbors = CheckNeighbors::On;
+    let router = AnyInterface::IsatapRouter(RouterInterface::new(config));
+    let link = node.add(router, Switches::FORWARDING).unwrap();
+    node.with_interface(NOW, link, |interface, cx| {
+        let AnyInterface::IsatapRouter(router) = interface else { unreachable!() };
+        router.set_locators(cx, &locators(&[SITE4])).unwrap();
+        router.publish(cx, PublishedPrefix::new(ISATAP_PREFIX.parse().unwrap())).unwrap();
+    });
+    const HOST4: &str = "10.0.0.3";
+    let packet = Inner::new(site6(HOST4), v6("2001:db8:0:8::2")).from(HOST4, SITE4);
+    let at = |node: &mut Remembering, now: Instant, bytes: &[u8]| {
+        let before = node.decisions().hits();
+        node.handle_timeout(now, &mut |out: &mut [u8]| out.fill(0x5a));
+        while node.poll_event().is_some() {}
+        let (verdict, _) = with(bytes, |packet| pulled(packet, |outer, packet| node.forward(now, outer, packet)));
+        (verdict, node.decisions().hits() > before)
+    };
+    let asked = |node: &mut Remembering| {
+        let mut buffer = [0; HEADROOM + 1500];
+        let mut packet = PacketMut::empty(&mut buffer);
+        std::iter::from_fn(|| node.poll_transmit(&mut packet).unwrap()).count()
+    };
+    assert!(matches!(at(&mut node, NOW, &packet), (Verdict::Hold { .. }, false)));
+    assert_eq!(asked(&mut node), 1);
+    let rest = [&[0x40, 0, 0, 0][..], &site6(HOST4).octets()].concat();
+    let answer = Inner::icmp(site6(HOST4), site6(SITE4), 136, 0, &rest).hops(255).from(HOST4, SITE4);
+    assert!(matches!(at(&mut node, NOW, &answer), (Verdict::Consumed { .. }, false)));
+    assert!(matches!(at(&mut node, NOW, &packet), (Verdict::Native { .. }, false)), "decided, and remembered");
+    let end = NOW.saturating_add(Duration::from_secs(30));
+    let before = NOW.saturating_add(Duration::from_micros(29_999_999));
+    assert!(matches!(at(&mut node, before, &packet), (Verdict::Native { .. }, true)));
+    assert_eq!(asked(&mut node), 0);
+    assert!(matches!(at(&mut node, end, &packet), (Verdict::Native { .. }, false)), "good while it is asked anew");
+    assert_eq!(asked(&mut node), 1);
+    let later = |seconds| end.saturating_add(Duration::from_secs(seconds));
+    for second in 1..=2 {
+        assert!(matches!(at(&mut node, later(second), &packet).0, Verdict::Native { .. }));
+        assert_eq!(asked(&mut node), 1);
+    }
+    assert!(matches!(at(&mut node, later(3), &packet), (Verdict::Hold { .. }, false)));
 }
 
 /// Who carries packets of more flows than there are rows hears of those that he has, each time that one is decided anew.
