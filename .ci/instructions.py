@@ -82,6 +82,11 @@ ROWS = [
     ("route lookup, 8 routes (each)", "lookup_8", None, 66, {}),
     ("route lookup, 64 routes (each)", "lookup_64", None, 74, {}),
     ("route lookup, 512 routes (each)", "lookup_512", None, 185, {}),
+    ("full table, 8 routes (each)", "fib routes_8", None, 112, {}),
+    ("full table, 512 routes (each)", "fib routes_512", None, 158, {}),
+    ("full table, 200,000 routes (each)", "fib routes_200000", None, 204, {}),
+    ("full table, a batch, 8 routes (each)", "fib_batch routes_8", None, 101, {}),
+    ("full table, a batch, 200,000 routes (each)", "fib_batch routes_200000", None, 221, {}),
     # A router of the list may send 4,000 in one message: an index of the table for each made that 0.2 s of a
     # processor, and counting each router's rows once for each of them 0.8 s.
     ("advertised route that comes or goes, table for 64 (each)", "learn changing", None, 4600, {}),
@@ -107,7 +112,7 @@ ROWS = [
     ("Teredo server: a client's bubble, carried to another", "teredo_server_carry", None, 665, {}),
 ]
 # Counts of this many operations at once.
-BATCHES = {"classify": 4, "lookup_1": 64, "lookup_8": 64, "lookup_64": 64, "lookup_512": 64, "learn": 160, "flood": 1024}
+BATCHES = {"classify": 4, "lookup_1": 64, "lookup_8": 64, "lookup_64": 64, "lookup_512": 64, "fib": 64, "fib_batch": 64, "learn": 160, "flood": 1024}
 PEERS = ("etherparse", "smoltcp")
 
 directory = pathlib.Path(sys.argv[1])

@@ -13,7 +13,7 @@ use gungraun::{library_benchmark, library_benchmark_group, main};
 use isatap_benches::inputs::{self, Arrived, HOST, PEER};
 use isatap_benches::links::{self, Ends};
 use isatap_benches::routes::{self, Random};
-use isatap_benches::{decisions, learned, ours, peers, teredo};
+use isatap_benches::{decisions, internet, learned, ours, peers, teredo};
 use isatap_core::capacity::Standard;
 use isatap_core::embedded::Kind;
 use isatap_core::engine::Verdict;
@@ -26,6 +26,7 @@ use isatap_core::select::{Choice, Destination, Source};
 use isatap_core::teredo::ingress::{ClientCase, ClientView};
 use isatap_core::teredo::server::Server;
 use isatap_core::{compatible, configured, isatap, sixrd, sixtofour};
+use isatap_std::fib::BoxedFib;
 
 type Packet = PacketMut<'static>;
 type Host = &'static mut IsatapHost<Standard>;
@@ -395,6 +396,32 @@ fn lookup_512(random: &'static Random<512>) -> u32 {
     ours::lookups(black_box(&random.table), &random.destinations)
 }
 
+type Full = (BoxedFib, Vec<Ipv6Addr>);
+
+/// A full table as the Internet's, and destinations in it.
+fn full(count: usize) -> &'static Full {
+    let mut routes = internet::routes(count);
+    let destinations = internet::destinations(&routes, LOOKUPS);
+    Box::leak(Box::new((isatap_std::fib::build(&mut routes).expect("not too many"), destinations)))
+}
+
+#[library_benchmark]
+#[bench::routes_8(full(8))]
+#[bench::routes_512(full(512))]
+#[bench::routes_200000(full(200_000))]
+fn fib(full: &'static Full) -> u32 {
+    ours::full_lookups(black_box(&full.0), &full.1)
+}
+
+#[library_benchmark]
+#[bench::routes_8(full(8))]
+#[bench::routes_200000(full(200_000))]
+fn fib_batch(full: &'static Full) -> [Option<u16>; LOOKUPS] {
+    let mut values = [None; LOOKUPS];
+    full.0.lookup_batch(black_box(&full.1), &mut values);
+    values
+}
+
 #[library_benchmark]
 #[bench::bytes_64(teredo::view(64).1)]
 #[bench::bytes_1280(teredo::view(1280).1)]
@@ -546,6 +573,8 @@ library_benchmark_group!(
         lookup_8,
         lookup_64,
         lookup_512,
+        fib,
+        fib_batch,
         learn,
         teredo_datagram,
         teredo_admit,

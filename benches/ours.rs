@@ -12,6 +12,7 @@ use isatap_core::nd::option::NdOption;
 use isatap_core::nd::validate::{self, Received};
 use isatap_core::packet::PacketMut;
 use isatap_core::proto41::{self, Flow, Outer, Template};
+use isatap_core::route::{Fib, Node};
 use isatap_core::select::{Choice, Destination, Policy, Source};
 use isatap_core::wire::{checksum, ipv6};
 
@@ -82,6 +83,13 @@ fn received(flow: Result<Flow, DropReason>, link: &impl Link, packet: &mut Packe
 pub fn lookups<const ROUTES: usize>(table: &Table<ROUTES>, destinations: &[Ipv6Addr]) -> u32 {
     let metric = |destination: &Ipv6Addr| table.lookup(black_box(destination)).map_or(0, |route| route.metric);
     destinations.iter().fold(0, |sum, destination| sum.wrapping_add(metric(destination)))
+}
+
+/// The values of the longest prefixes of some destinations, added up.
+#[inline(always)]
+pub fn full_lookups(fib: &Fib<Box<[Node]>>, destinations: &[Ipv6Addr]) -> u32 {
+    let value = |destination: &Ipv6Addr| fib.lookup(black_box(destination)).map_or(0, u32::from);
+    destinations.iter().fold(0, |sum, destination| sum.wrapping_add(value(destination)))
 }
 
 /// The form of four addresses, one of each.
