@@ -30,7 +30,8 @@ pub(super) const SLICE: usize = 512;
 const TRIALS: usize = 8;
 /// Writings in a row by which nothing went: the packets of such a flow are not plain, or come another way.
 const IN_VAIN: u8 = 3;
-/// How long such a flow is left to user space.
+/// How long such a flow is left to user space. One whose packets become plain meanwhile waits for the rest of it: of what they
+/// are like the driver tells nothing, and trials in between would cost what this saves.
 const REST: Duration = Duration::from_secs(60);
 
 /// The kernel's side of a table.
@@ -49,6 +50,8 @@ impl<K: Pod, V: Pod> Table<K, V> for HashMap<MapData, K, V> {
         HashMap::insert(self, key, row, 0).map_err(of_map)
     }
 
+    /// What goes by a row between its reading and this is not counted: a microsecond's packets. The kernel could give back what
+    /// it deletes (BPF_MAP_LOOKUP_AND_DELETE_ELEM), which aya does not offer for tables of this kind.
     fn remove(&mut self, key: &K) {
         // It is gone already.
         let _ = HashMap::remove(self, key);
