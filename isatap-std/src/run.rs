@@ -53,7 +53,7 @@ mod recording;
 mod reload;
 mod turn;
 
-pub use kernel_path::check_kernel_path;
+pub use kernel_path::LoadedKernelPath;
 pub use reload::Reloaded;
 
 use self::deleted::Retry;

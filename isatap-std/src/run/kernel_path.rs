@@ -6,40 +6,57 @@ use crate::error::Error;
 use crate::service::Notice;
 use crate::spec::KernelPath;
 
-/// Whether the kernel takes the programs from this process: what [`Run::kernel_path`] would say of
-/// [`Require`](KernelPath::Require), before there is any device.
-///
-/// # Errors
-///
-/// It does not.
-pub fn check_kernel_path() -> Result<(), Error> {
-    load(KernelPath::Require).map(drop)
+/// What carries packets of known flows in the kernel: loaded, and at no device yet.
+#[derive(Debug)]
+pub struct LoadedKernelPath {
+    is_required: bool,
+    /// `None`: nobody wants it.
+    way: Option<Result<Box<dyn Shortcut>, Error>>,
+}
+
+impl LoadedKernelPath {
+    /// Has the kernel take the programs from this process, as `mode` says. It takes a tenth of a second, so it is to be done
+    /// before there is any device whose packets would wait; and before privileges are given up: it needs CAP_BPF and
+    /// CAP_PERFMON.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not, and it is [required](KernelPath::Require).
+    pub fn load(mode: KernelPath) -> Result<Self, Error> {
+        let is_required = mode == KernelPath::Require;
+        let way = match mode {
+            KernelPath::Off => None,
+            KernelPath::Auto | KernelPath::Require => Some(load(mode)),
+        };
+        match way {
+            Some(Err(error)) if is_required => Err(error),
+            way => Ok(Self { is_required, way }),
+        }
+    }
 }
 
 impl Run {
     /// Has the kernel carry packets of known flows, of all links that speak protocol 41, by programs. Call it
-    /// once, and before privileges are given up: loading them needs CAP_BPF and CAP_PERFMON.
+    /// once.
     ///
     /// Where it cannot be, all is as without it: a [`Notice`] says why, and so does what the links say of themselves.
     ///
     /// # Errors
     ///
     /// It cannot be, and is [required](KernelPath::Require).
-    pub fn kernel_path(&mut self, mode: KernelPath) -> Result<(), Error> {
-        let loaded = match mode {
-            KernelPath::Off => return Ok(()),
-            KernelPath::Auto | KernelPath::Require => load(mode),
-        };
-        let shortened = match (loaded, &mut self.proto41) {
-            (Ok(way), Some(proto41)) => proto41.shorten(Ok(way)),
-            (Ok(way), None) => {
+    pub fn kernel_path(&mut self, loaded: LoadedKernelPath) -> Result<(), Error> {
+        let LoadedKernelPath { is_required, way } = loaded;
+        let shortened = match (way, &mut self.proto41) {
+            (None, _) => return Ok(()),
+            (Some(Ok(way)), Some(proto41)) => proto41.shorten(Ok(way)),
+            (Some(Ok(way)), None) => {
                 self.shorter = Some(Ok(way));
                 Ok(())
             }
-            (Err(error), _) => Err(error),
+            (Some(Err(error)), _) => Err(error),
         };
         match shortened {
-            Err(error) if mode == KernelPath::Auto => {
+            Err(error) if !is_required => {
                 let why = error.to_string();
                 self.observer.notice(None, &Notice::Info(format!("the kernel carries no packets: {why}")));
                 match &mut self.proto41 {

@@ -8,7 +8,7 @@ use isatap_std::Error;
 use isatap_std::config::Config;
 use isatap_std::privileges::Privileges;
 use isatap_std::resolve::Name;
-use isatap_std::run::{Run, check_kernel_path};
+use isatap_std::run::{LoadedKernelPath, Run};
 use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::service::Notice;
 use isatap_std::signal::Signals;
@@ -46,10 +46,9 @@ pub(crate) struct KernelPathArgs {
 }
 
 impl KernelPathArgs {
-    /// What is wanted, by these flags or a file, and can be had.
-    pub(crate) fn or(self, config: &Config) -> Result<KernelPath, Error> {
-        let wanted = self.kernel_path.unwrap_or(config.kernel_path);
-        if wanted == KernelPath::Require { check_kernel_path().map(|()| wanted) } else { Ok(wanted) }
+    /// What is wanted, by these flags or a file, before there is any device.
+    pub(crate) fn load(self, config: &Config) -> Result<LoadedKernelPath, Error> {
+        LoadedKernelPath::load(self.kernel_path.unwrap_or(config.kernel_path))
     }
 }
 
@@ -181,7 +180,7 @@ pub(crate) fn run(config: &Config, args: &DaemonArgs) -> Result<Status, Failure>
         leases().fold(lmhosts().fold(privileges, Privileges::read_names), Privileges::read_lease)
     })?;
     let observer = observer(args.verbose, hook.clone());
-    let kernel_path = args.kernel_path.or(config)?;
+    let kernel_path = args.kernel_path.load(config)?;
     let mut links = Run::open_with(&config.links, &[], Some(&RuntimeDir::new()), observer)?;
     hook.map_or(Ok(()), |hook| links.hooks(hook))?;
     links.update_dns(args.dns.spec().as_slice())?;
