@@ -145,7 +145,11 @@ impl Places {
             self.programs.detach_if(|at, _| at == index);
         }
         for tunnel in self.tunnels.iter_mut().filter(|tunnel| tunnel.index == index) {
+            let was_attached = tunnel.is_attached;
             tunnel.follow(&mut self.programs, device);
+            if tunnel.is_attached && !was_attached {
+                self.queues_told.hear();
+            }
         }
     }
 
