@@ -23,6 +23,7 @@ pub const VARIANTS: &[Variant] = &[
     ours("6rd", &[EDGE], &[BORDER_RELAY], "2001:db8:6b00:200::1"),
     by_kernel("6rd, kernel", &[EDGE], &[BORDER_RELAY], "2001:db8:6b00:200::1"),
     ours("Teredo", &["teredo client --server 131.107.0.3"], &TEREDO_B, "2001:4860:1::1"),
+    by_kernel("Teredo, kernel", &["teredo client --server 131.107.0.3"], &TEREDO_B, "2001:4860:1::1"),
 ];
 
 /// Whose figures the others are divided by.

@@ -25,6 +25,7 @@
 
 pub mod addr;
 pub mod authentication;
+mod carried;
 pub mod client;
 pub mod ingress;
 mod interval;

@@ -25,7 +25,11 @@
 //! - The programs are attached by links of this process (tcx, Linux 6.6): whatever ends it,
 //!   nothing forwards any more. A device that goes, to another namespace too, loses them at once, and so does one
 //!   that no packets of any link come by any more.
-//! - What went by a row is counted once a second, and notes that the neighbour is used (NDP-50).
+//! - What went by a row is counted once a second, and notes that the neighbour is used (NDP-50), or that a peer
+//!   of Teredo was spoken to or heard: up to a second late, of 30.
+//! - Of Teredo there are rows for peers that know each other and with which nothing is under way, ports and all:
+//!   void as soon as one moves, is asked for or is forgotten (`isatap_core`'s `teredo::carried`). Datagrams that leave
+//!   have a checksum. Of one that came it is looked at, or that of the packet inside is by who receives that.
 //! - New flows cost the kernel's tables 2,000 writings a second at most. A new one takes the place of a
 //!   row that carried nothing lately; a row stays when the daemon has forgotten the flow; one by which
 //!   nothing goes, since its packets are not plain or come another way, is not written again and again.
@@ -43,8 +47,13 @@
 //!   the packets that they may concern to user space, and so do routes that put them in others (`ip route … encap`).
 //! - What the programs carry is not in the counters of the tunnel's device.
 //! - Programs of others that are put behind ours later (tcx) do not see what ours carry.
-//! - Packets that may be fragmented on the way, Teredo, and devices underneath that are not of the
+//! - Packets of protocol 41 that may be fragmented on the way, and devices underneath that are not of the
 //!   kind of Ethernet stay in user space; so do packets that come by a VRF, whose devices tell a program of themselves.
+//! - So does TCP by Teredo, and UDP that comes or goes joined: sockets cut and join 64 KiB of datagrams
+//!   (`UDP_SEGMENT`, `UDP_GRO`). A program cannot: with rows for TCP too, one stream carried 0.45 of what vxlan
+//!   does and four 0.32, where user space carried 0.80 and 0.77 in the same run. Nobody joins what a program has
+//!   taken the headers off; a piece that is cut from a super-packet gets no checksum of its own, and without one no
+//!   receiver joins it. That one packet of a flow does not overtake others, see `Used::joined`.
 
 mod budget;
 mod contents;
@@ -262,6 +271,7 @@ impl Shortcut for KernelPath {
             link: sends.link,
             device: from,
             destination: Some(sends.outer_destination),
+            peer: sends.destination,
             interfaces: [device, way.interface],
             way: Some(question),
         };
@@ -304,6 +314,7 @@ impl Shortcut for KernelPath {
             link: admits.link,
             device: admits.link,
             destination: None,
+            peer: admits.source,
             interfaces: [device, interface],
             way: question,
         };

@@ -84,6 +84,8 @@ pub struct Run {
     proto41: Option<Box<Service<Proto41Role>>>,
     /// The shorter way of links that speak protocol 41, while there are none, or why there is none.
     shorter: Option<Result<Box<dyn Shortcut>, String>>,
+    /// The same for those of Teredo, which have each their own: what no link has at the moment.
+    shorter_of_teredo: kernel_path::Spare,
     /// The rules of the port proxy; `None`: there were none.
     proxies: Option<Box<PortProxies>>,
     natives: Vec<Native>,
@@ -174,6 +176,7 @@ impl Run {
             links: Vec::new(),
             proto41: None,
             shorter: None,
+            shorter_of_teredo: kernel_path::Spare::default(),
             proxies: None,
             natives: Vec::new(),
             runtime: runtime.cloned(),
@@ -308,7 +311,11 @@ impl Run {
             watcher: self.poller.watcher(number),
             recorded: &mut self.recorded,
         };
-        service::open_teredo(&wanted.link, around).map(|member| Home::Alone(number, member))
+        let mut member = service::open_teredo(&wanted.link, around)?;
+        if kernel_path::has_flows(&wanted.link) {
+            self.shorter_of_teredo.give(&mut *member)?;
+        }
+        Ok(Home::Alone(number, member))
     }
 
     /// After links have begun and ended: what those of protocol 41 do together, in the order in
@@ -451,6 +458,14 @@ impl Home {
         match self {
             Home::Proto41(id) => Some(*id),
             Home::Alone(..) | Home::Waiting(..) => None,
+        }
+    }
+
+    /// A service of its own, while its device is there.
+    fn alone(&mut self) -> Option<&mut (dyn Member + 'static)> {
+        match self {
+            Home::Alone(_, member) => Some(&mut **member),
+            Home::Proto41(_) | Home::Waiting(..) => None,
         }
     }
 

@@ -3,7 +3,7 @@
 use core::net::SocketAddrV4;
 
 use isatap_core::capacity::Row;
-use isatap_core::engine::{Machine as _, Verdict};
+use isatap_core::engine::{Carried, Machine, Verdict};
 use isatap_core::link::Locator;
 use isatap_core::proto41::Outer;
 use isatap_core::teredo::addr::{Address, SERVER_PORT};
@@ -69,6 +69,13 @@ fn qualify_config(u: &Unknown) -> QualifyConfig {
 
 fn peers() -> PeerTable<[Peer; 64]> {
     any(PeerTable::new())
+}
+
+/// What is asked of a machine whose packets somebody else carries.
+fn shorten(machine: &mut impl Machine, u: &Unknown) {
+    keep((machine.generation(), machine.last_sends(), machine.last_admits()));
+    let (link, destination, peer) = (u.link(), any(Some(u.ipv4())), u.ipv6());
+    machine.carried(u.now(), &Carried { link, device: link, destination, peer, packets: u.value() });
 }
 
 fn client(u: &Unknown) -> AnyClient {
@@ -215,7 +222,11 @@ crate::roots! {
         counters.count_verdict(&any(verdict));
         keep(counters.total_dropped());
     };
-    client_machines => |u| drive(&mut client(u), u);
+    client_machines => |u| {
+        let mut client = client(u);
+        drive(&mut client, u);
+        shorten(&mut client, u);
+    };
     servers => |u| {
         keep(any(Server::new(any(ServerConfig::new(u.ipv4())), u.link())).config());
         let server = server(u);
@@ -227,5 +238,9 @@ crate::roots! {
         let relay = relay(u);
         keep((relay.peers().capacity(), relay.counters().total_dropped()));
     };
-    relay_machines => |u| drive(&mut relay(u), u);
+    relay_machines => |u| {
+        let mut relay = relay(u);
+        drive(&mut relay, u);
+        shorten(&mut relay, u);
+    };
 }

@@ -208,6 +208,7 @@ impl Decision {
             link: way.link,
             outer_source: source,
             outer_destination: destination,
+            ports: None,
             mtu: way.limit,
             tos: way.stamp.tos,
             tos_mask: way.stamp.copied,
@@ -223,7 +224,8 @@ impl Decision {
         let [outer_source, outer_destination] = [self.key.outer >> 32, self.key.outer].map(ipv4);
         let (source, destination) = (self.key.source(), self.key.destination());
         let (until, again) = (self.until, self.is_used);
-        Some(Admits { source, destination, outer_source, outer_destination, link, awaited: false, until, again })
+        let (ports, awaited) = (None, false);
+        Some(Admits { source, destination, outer_source, outer_destination, ports, link, awaited, until, again })
     }
 }
 

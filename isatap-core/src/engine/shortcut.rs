@@ -10,8 +10,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use crate::packet::LinkId;
 use crate::time::Expiry;
 
-/// Packets from the inside with these addresses go into a tunnel, with "do not
-/// fragment" set.
+/// Packets from the inside with these addresses go into a tunnel; those of protocol 41 with
+/// "do not fragment" set, datagrams of UDP without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sends {
     /// The inner source.
@@ -24,6 +24,8 @@ pub struct Sends {
     pub outer_source: Ipv4Addr,
     /// The outer destination.
     pub outer_destination: Ipv4Addr,
+    /// The UDP ports of source and destination; `None`: protocol 41.
+    pub ports: Option<(u16, u16)>,
     /// Bytes of inner packet that may go.
     pub mtu: u16,
     /// The outer TOS, but for the bits of the mask.
@@ -49,6 +51,8 @@ pub struct Admits {
     pub outer_source: Ipv4Addr,
     /// The outer destination.
     pub outer_destination: Ipv4Addr,
+    /// The UDP ports of source and destination; `None`: protocol 41.
+    pub ports: Option<(u16, u16)>,
     /// The link that lets them in.
     pub link: LinkId,
     /// Whether the machine waits for some ICMPv6 message with these addresses:
@@ -69,6 +73,8 @@ pub struct Carried {
     pub device: LinkId,
     /// To whom in IPv4; `None`: they came in.
     pub destination: Option<Ipv4Addr>,
+    /// The inner address of the other end: the destination of what left, the source of what came in.
+    pub peer: Ipv6Addr,
     /// How many. One that stands for several counts once.
     pub packets: u64,
 }

@@ -77,6 +77,7 @@ use heapless::Vec;
 pub use self::config::{ClientConfig, Status};
 use self::session::{Ask, Due, EchoTest, Guess, How, OwnPort, Queue, Session, Targets, Work};
 use super::authentication::{Authenticator, Open};
+use super::carried::Last;
 use super::ingress::Reach;
 use super::interval::Determination;
 use super::peer::{Peer, PeerTable};
@@ -186,6 +187,7 @@ pub struct Client<S = [Peer; 64], A = Open, const N: usize = 16> {
     now: Instant,
     seeded: bool,
     identification: u16,
+    last: Last,
 }
 
 impl<S: crate::capacity::Array<Peer>, const N: usize> Client<S, Open, N> {
@@ -224,6 +226,7 @@ impl<S, A, const N: usize> Client<S, A, N> {
             now: Instant::ZERO,
             seeded: false,
             identification: 0,
+            last: Last::Seen,
         }
     }
 

@@ -474,6 +474,7 @@ pub fn relay(
 pub(super) struct Outgoing {
     pub(super) source: Ipv6Addr,
     pub(super) destination: Ipv6Addr,
+    pub(super) next_header: u8,
     /// It is no longer than the link allows. See [`packet::MTU`].
     pub(super) fits: bool,
 }
@@ -490,7 +491,8 @@ pub(super) fn outgoing(packet: &PacketMut<'_>) -> Result<Outgoing, DropReason> {
         Some(header) => header,
         None => judge_outgoing(bytes)?,
     };
-    Ok(Outgoing { source: header.source(), destination: header.destination(), fits: fits(packet) })
+    let (source, destination, next_header) = (header.source(), header.destination(), header.next_header());
+    Ok(Outgoing { source, destination, next_header, fits: fits(packet) })
 }
 
 /// The rules one by one.

@@ -35,7 +35,7 @@ use core::time::Duration;
 pub use self::table::PeerTable;
 pub(super) use self::table::{hash, secret_source};
 use crate::capacity::Row;
-use crate::time::{Instant, micros};
+use crate::time::{Expiry, Instant, micros};
 
 /// Places that are looked at for one address: the bound of every call.
 pub const PROBES: usize = 16;
@@ -177,6 +177,18 @@ impl Peer {
     #[must_use]
     pub fn is_reachable(&self, now: Instant) -> bool {
         self.is_trusted() && self.received.is_within(now, VALIDITY)
+    }
+
+    /// Until when it is that, if nothing is heard.
+    pub(super) fn reachable_until(&self) -> Expiry {
+        let heard = Instant::from_micros(self.received.0.saturating_sub(1));
+        Expiry::at(heard.saturating_add(VALIDITY))
+    }
+
+    /// Where a packet of a peer has to come from that changes nothing but when it was heard, and whether such go
+    /// there; `None`: nobody's.
+    pub(super) fn settled_at(&self) -> Option<(SocketAddrV4, bool)> {
+        self.is_settled().then_some((self.mapping(), self.is_sent_to_mapping()))
     }
 
     /// Trusted at exactly this address and port. [RFC 4380 §5.2.3 case 1]

@@ -28,6 +28,7 @@ use core::net::{Ipv6Addr, SocketAddrV4};
 pub use self::waits::Wait;
 use self::waits::{List, State, Waits};
 use super::addr::{Address, Flags, SERVER_PORT};
+use super::carried::{self, Last};
 use super::ingress::{self, Outgoing, Path, Reach, RelayCase, is_native_global};
 use super::packet::{Bubble, is_bubble};
 use super::peer::{BUBBLE_INTERVAL, Peer, PeerTable, secret_source};
@@ -35,7 +36,7 @@ use super::server::outer;
 use crate::capacity::{Array, Row, Storage};
 use crate::drop_reason::{Counters, DropReason};
 use crate::engine::limit::{Limits, Rate, Shares, TokenBucket};
-use crate::engine::{Admitted, Entropy, Event, Machine, Transmit, Verdict, Via, draw_key};
+use crate::engine::{Admits, Admitted, Carried, Entropy, Event, Machine, Sends, Transmit, Verdict, Via, draw_key};
 use crate::error::EmitError;
 use crate::link::Locator;
 use crate::packet::{LinkId, PacketMut};
@@ -104,6 +105,11 @@ impl RelayConfig {
         config
     }
 
+    /// Where packets come from and go to.
+    fn local(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.locator.address, self.port)
+    }
+
     fn reach(&self) -> Reach<'_> {
         Reach { own: core::slice::from_ref(&self.locator), accept_bogons: self.accept_bogons }
     }
@@ -140,6 +146,7 @@ pub struct Relay<P = [Peer; 256], Q = [Wait; 64]> {
     now: Instant,
     seeded: bool,
     identification: u16,
+    last: Last,
 }
 
 impl<P: Array<Peer>, const W: usize> Relay<P, [Wait; W]> {
@@ -168,6 +175,7 @@ impl<P, Q> Relay<P, Q> {
             now: Instant::ZERO,
             seeded: false,
             identification: 0,
+            last: Last::Seen,
         }
     }
 
@@ -205,15 +213,17 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
 
     /// A packet of a native host to a client. `TER-90 [RFC 4380 §5.4.1]`
     fn send(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
-        let Outgoing { source, destination, fits } = ingress::outgoing(packet)?;
+        let Outgoing { source, destination, next_header, fits } = ingress::outgoing(packet)?;
         let is_served = self.config.serves(&source);
         let place = self.peers.place(&destination);
         // (1), of most packets. Only clients that may be reached are peers.
-        if let Some(peer) = place.and_then(|place| self.peers.at_mut(place))
+        if let Some(place) = place
+            && let Some(peer) = self.peers.at_mut(place)
             && is_served
             && fits
             && peer.is_reachable(now)
         {
+            self.last = Last::sent(now, place, peer, source, next_header);
             peer.note_sent(now);
             let to = peer.mapping();
             return Ok(self.tunnel(to));
@@ -233,8 +243,10 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         // (2), which RFC 5991 §3.2 wants treated as (3).
         if self.config.trust_cone && client.flags.contains(Flags::CONE) {
             let peer = self.peers.find_or_insert_asked(now, &destination).map_err(|_| DropReason::TableFull)?;
+            let before = peer.settled_at();
             peer.trust(now, mapping, false);
             peer.note_sent(now);
+            self.peers.note_change_of(&destination, before);
             return Ok(self.tunnel(mapping));
         }
         // (3)
@@ -267,11 +279,13 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
                 }
                 let entry = self.peers.find_or_insert_asked(now, peer).map_err(|_| DropReason::TableFull)?;
                 let row = self.waits.begin(*peer, subnet).ok_or(DropReason::TableFull)?;
+                let before = entry.settled_at();
                 entry.set_settled(false);
                 entry.ask();
                 entry.note_bubble(now);
                 // A relay needs no nonce of its own: the place holds the row.
                 entry.set_nonce_sent(row.to_be_bytes());
+                self.peers.note_change_of(peer, before);
                 row
             }
         };
@@ -297,7 +311,7 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
 
     fn outer(&mut self, to: SocketAddrV4) -> Outer {
         self.identification = self.identification.wrapping_add(1);
-        outer(SocketAddrV4::new(self.config.locator.address, self.config.port), to, self.identification)
+        outer(self.config.local(), to, self.identification)
     }
 
     /// Whether [`receive`](Self::receive) would do no more with a payload that came to its
@@ -311,8 +325,10 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
             return false;
         }
         // Who is trusted there may be sent to there.
-        match self.peers.find_mut(&header.source()) {
+        let Some(place) = self.peers.place(&header.source()) else { return false };
+        match self.peers.at_mut(place) {
             Some(peer) if peer.is_settled() && peer.is_trusted_at(from) => {
+                self.last = Last::came(now, place, peer, header.destination(), header.next_header());
                 peer.note_received(now);
                 true
             }
@@ -339,6 +355,7 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         let (peer, reach) = (place.and_then(|place| self.peers.at(place)), self.config.reach());
         let case = ingress::relay(peer, ours, path.from, &header, reach)?;
         let peer = place.and_then(|place| self.peers.at_mut(place)).ok_or(DropReason::TeredoNotServed)?;
+        let before = peer.settled_at();
         match case {
             // TER-95: any packet of the peer answers. Who repeats the
             // secret is verified.
@@ -350,6 +367,7 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         if let Some(row) = row {
             self.waits.put(row, State::Ended(Ok(())));
         }
+        self.peers.note_change_of(&source, before);
         // Only now the destination: the answer to our bubble comes to its
         // source, which is nobody's.
         if bubble {
@@ -367,14 +385,33 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
 impl<P: Storage<Peer>, Q: Storage<Wait>> Machine for Relay<P, Q> {
     fn encapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
         let now = self.clamp(now);
+        self.last = Last::Seen;
         let result = self.send(now, packet);
         self.counters.settle(result)
     }
 
     fn decapsulate(&mut self, now: Instant, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
         let now = self.clamp(now);
+        self.last = Last::Seen;
         let result = Path::of(outer).and_then(|path| self.receive(now, path, packet));
         self.counters.settle(result)
+    }
+
+    fn generation(&self) -> u32 {
+        self.peers.changes()
+    }
+
+    fn last_sends(&self) -> Option<Sends> {
+        self.last.sends(&self.peers, self.link, self.config.local())
+    }
+
+    fn last_admits(&self) -> Option<Admits> {
+        self.last.admits(&self.peers, self.link, self.config.local())
+    }
+
+    fn carried(&mut self, now: Instant, carried: &Carried) {
+        let now = self.clamp(now);
+        carried::note(&mut self.peers, &mut self.counters, now, carried);
     }
 
     fn refused(&mut self, now: Instant, reason: DropReason) -> Verdict {

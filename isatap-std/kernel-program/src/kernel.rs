@@ -63,6 +63,16 @@ pub fn store(number: &u64, value: u64) {
     unsafe { asm!("*(u64 *)({0} + 0) = {1}", in(reg) number, in(reg) value) }
 }
 
+/// Any number.
+#[inline(always)]
+pub fn random() -> u32 {
+    // SAFETY: bpf_get_prandom_u32.
+    unsafe {
+        let random: extern "C" fn() -> u32 = transmute(7_usize);
+        random()
+    }
+}
+
 /// Nanoseconds of `CLOCK_MONOTONIC_COARSE`.
 #[inline(always)]
 pub fn coarse_now() -> u64 {
@@ -159,18 +169,22 @@ impl Packet {
         (result == 0).then_some(())
     }
 
-    /// Makes room for an IPv4 header behind the link-layer header.
+    /// Makes room for an IPv4 header behind the link-layer header, and for one of UDP.
     #[inline(always)]
-    pub fn push_ipv4(self) -> Option<()> {
+    pub fn push_ipv4(self, with_udp: bool) -> Option<()> {
         const BPF_F_ADJ_ROOM_ENCAP_L3_IPV4: u64 = 1 << 1;
+        const BPF_F_ADJ_ROOM_ENCAP_L4_UDP: u64 = 1 << 4;
+        if with_udp {
+            return self.adjust_room(28, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP);
+        }
         self.adjust_room(20, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4)
     }
 
-    /// Takes that header away: the packet is one of IPv6.
+    /// Takes such headers away: the packet is one of IPv6, and its own checksum is not known to be right.
     #[inline(always)]
-    pub fn pop_ipv4(self) -> Option<()> {
+    pub fn pop_ipv4(self, with_udp: bool) -> Option<()> {
         const BPF_F_ADJ_ROOM_DECAP_L3_IPV6: u64 = 1 << 8;
-        self.adjust_room(-20, BPF_F_ADJ_ROOM_DECAP_L3_IPV6)
+        self.adjust_room(if with_udp { -28 } else { -20 }, BPF_F_ADJ_ROOM_DECAP_L3_IPV6)
     }
 
     #[inline(always)]

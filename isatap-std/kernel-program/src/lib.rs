@@ -17,6 +17,7 @@
 mod kernel;
 #[path = "../../src/kernel_path/layout.rs"]
 mod layout;
+mod teredo;
 
 use kernel::{Map, Packet, coarse_now, count};
 use layout::{Admission, AdmissionKey, Life, Path, PathKey, State, Used};
@@ -50,6 +51,7 @@ const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 const IPV6_HEADER: u32 = 40;
 const IPV4_HEADER: u32 = 20;
+const UDP_HEADER: u32 = 8;
 const ETHERNET_HEADER: u32 = 14;
 /// What an IPv4 packet has room for.
 const LONGEST: u32 = 65_515;
@@ -81,21 +83,30 @@ fn send(packet: Packet) -> Option<i32> {
         device: u64::from(packet.device()),
     };
     let path = PATHS.get(&key)?;
+    if path.ports != 0 && !teredo::is_plain(packet, 0, ipv6[6], &path.used) {
+        return None;
+    }
     if !is_good(&path.life) || len_on_the_wire(packet, ipv6[6], len)? > path.mtu {
         return None;
     }
     let class = ipv6[0] << 4 | ipv6[1] >> 4;
     let tos = path.tos | class & path.tos_mask;
     let ttl = if path.ttl == 0 { if ipv6[7] == 0 { 1 } else { ipv6[7] } } else { path.ttl };
-    // A template with the identification 0 and DF set: only such packets have rows. [RFC 6864 §4.1]
+    // A template with the identification 0 and DF set: of protocol 41 only such packets have rows. [RFC 6864 §4.1]
     let mut ipv4 = [0x45, tos, 0, 0, 0, 0, 0x40, 0, ttl, 41, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     put(&mut ipv4, 2, &((len + IPV4_HEADER) as u16).to_be_bytes());
+    let udp = teredo::header(path, ipv6, len);
+    if path.ports != 0 {
+        put(&mut ipv4, 2, &((len + IPV4_HEADER + UDP_HEADER) as u16).to_be_bytes());
+        teredo::may_be_fragmented(&mut ipv4);
+        ipv4[9] = UDP;
+    }
     put(&mut ipv4, 12, &path.outer_source.to_ne_bytes());
     put(&mut ipv4, 16, &path.outer_destination.to_ne_bytes());
     let sum = !sum(&ipv4);
     put(&mut ipv4, 10, &sum.to_ne_bytes());
     // One that is in a tunnel already (`skb->encapsulation`) gets no room: it is as it was, and user space's.
-    packet.push_ipv4()?;
+    packet.push_ipv4(path.ports != 0)?;
     // What fails from here on has changed the packet.
     if packet.push_ethernet().is_none() {
         return Some(DROP);
@@ -105,6 +116,10 @@ fn send(packet: Packet) -> Option<i32> {
     front[12] = 0x08;
     front[13] = 0x00;
     put(front, 14, &ipv4);
+    if path.ports != 0 {
+        let Some(front) = packet.bytes_mut::<42>(0) else { return Some(DROP) };
+        put(front, 34, &udp);
+    }
     packet.set_mark(path.mark);
     note(&path.used, len);
     Some(packet.redirect_to_neighbor(path.underlay))
@@ -127,44 +142,81 @@ fn len_on_the_wire(packet: Packet, next_header: u8, len: u32) -> Option<u32> {
 #[inline(always)]
 fn receive(packet: Packet) -> Option<i32> {
     let front = packet.bytes::<74>(0)?;
-    // IPv4 without options, of protocol 41, no fragment; for this machine, and not of a VLAN, whose
-    // device is another one.
-    let is_plain = be16(front, 12) == 0x0800 && front[14] == 0x45 && front[23] == 41 && be16(front, 20) & 0x3fff == 0;
+    // IPv4 without options, no fragment; for this machine, and not of a VLAN, whose device is another one.
+    let is_plain = be16(front, 12) == 0x0800 && front[14] == 0x45 && be16(front, 20) & 0x3fff == 0;
     if !is_plain || !packet.is_for_host() || packet.has_vlan() {
         return None;
     }
-    let (total, len) = (u32::from(be16(front, 16)), u32::from(be16(front, 38)) + IPV6_HEADER);
-    if total != len + IPV4_HEADER || packet.len() != total + ETHERNET_HEADER || front[34] >> 4 != 6 {
+    match front[23] {
+        41 => {
+            let ipv6 = packet.bytes::<40>(34)?;
+            let admission = admission(packet, front, ipv6, IPV4_HEADER, 0)?;
+            let is_open = match ipv6[6] {
+                TCP | UDP => true,
+                // Neighbor Discovery is user space's.
+                ICMPV6 => admission.awaited == 0 && !matches!(packet.bytes::<1>(74)?[0], 133..=137),
+                // Extension headers, fragments, tunnels in tunnels.
+                _ => false,
+            };
+            if !is_open { None } else { deliver(packet, front, ipv6, admission, false) }
+        }
+        UDP => {
+            let ipv6 = packet.bytes::<40>(42)?;
+            let admission = admission(packet, front, ipv6, IPV4_HEADER + UDP_HEADER, half(front, 34))?;
+            let is_open = teredo::is_plain(packet, 42, ipv6[6], &admission.used) && teredo::is_whole(front, ipv6);
+            if !is_open { None } else { deliver(packet, front, ipv6, admission, true) }
+        }
+        _ => None,
+    }
+}
+
+/// The row of a packet whose lengths and outer header are in order.
+#[inline(always)]
+fn admission(
+    packet: Packet,
+    front: &[u8; 74],
+    ipv6: &[u8; 40],
+    headers: u32,
+    ports: u32,
+) -> Option<&'static Admission> {
+    let (total, len) = (u32::from(be16(front, 16)), u32::from(be16(ipv6, 4)) + IPV6_HEADER);
+    // Of joined datagrams there are more bytes.
+    let is_as_long = packet.len() == total + ETHERNET_HEADER && (total == len + headers || packet.segment_size() != 0);
+    if !is_as_long || ipv6[0] >> 4 != 6 {
         return None;
     }
     let mut ipv4 = [0; 20];
-    put(&mut ipv4, 0, &[front[14], front[15], front[16], front[17], front[18], front[19], front[20], front[21]]);
-    put(&mut ipv4, 8, &[front[22], front[23], front[24], front[25]]);
+    put(&mut ipv4, 0, &word(front, 14).to_ne_bytes());
+    put(&mut ipv4, 8, &half(front, 22).to_ne_bytes());
     put(&mut ipv4, 12, &word(front, 26).to_ne_bytes());
     if sum(&ipv4) != 0xffff {
         return None;
     }
-    let key = AdmissionKey {
-        inner_source: [word(front, 42), word(front, 50)],
-        inner_destination: [word(front, 58), word(front, 66)],
+    ADMISSIONS.get(&AdmissionKey {
+        inner_source: [word(ipv6, 8), word(ipv6, 16)],
+        inner_destination: [word(ipv6, 24), word(ipv6, 32)],
         outer_source: half(front, 26),
         outer_destination: half(front, 30),
-        device: u64::from(packet.device()),
-    };
-    let admission = ADMISSIONS.get(&key)?;
-    let is_open = match front[40] {
-        TCP | UDP => true,
-        // Neighbor Discovery is user space's.
-        ICMPV6 => admission.awaited == 0 && !matches!(packet.bytes::<1>(74)?[0], 133..=137),
-        // Extension headers, fragments, tunnels in tunnels.
-        _ => false,
-    };
+        device: packet.device(),
+        ports,
+    })
+}
+
+#[inline(always)]
+fn deliver(
+    packet: Packet,
+    front: &[u8; 74],
+    ipv6: &[u8; 40],
+    admission: &'static Admission,
+    with_udp: bool,
+) -> Option<i32> {
     // A mark of congestion that the inner packet does not have: user space combines them. [RFC 6040 §4.2]
-    let (outer_ecn, inner_ecn) = (front[15] & 3, front[35] >> 4 & 3);
-    if !is_open || (outer_ecn != 0 && outer_ecn != inner_ecn) || !is_good(&admission.life) {
+    let (outer_ecn, inner_ecn) = (front[15] & 3, ipv6[1] >> 4 & 3);
+    if (outer_ecn != 0 && outer_ecn != inner_ecn) || !is_good(&admission.life) {
         return None;
     }
-    packet.pop_ipv4()?;
+    let len = u32::from(be16(ipv6, 4)) + IPV6_HEADER;
+    packet.pop_ipv4(with_udp)?;
     note(&admission.used, len);
     Some(packet.redirect_into(admission.device))
 }

@@ -25,11 +25,13 @@ impl Path {
             outer_destination: half(sends.outer_destination),
             underlay: way.interface,
             mark,
-            mtu: u32::from(sends.mtu).min(way.mtu.saturating_sub(OVERHEAD.into())),
+            mtu: u32::from(sends.mtu).min(way.mtu.saturating_sub(overhead(sends.ports))),
             tos: sends.tos,
             tos_mask: sends.tos_mask,
             ttl: sends.ttl,
             unused: 0,
+            ports: ports(sends.ports),
+            unused_behind: 0,
         }
     }
 }
@@ -42,7 +44,8 @@ impl AdmissionKey {
             inner_destination: words(admits.destination),
             outer_source: half(admits.outer_source),
             outer_destination: half(admits.outer_destination),
-            device: interface.into(),
+            device: interface,
+            ports: ports(admits.ports),
         }
     }
 }
@@ -73,6 +76,17 @@ fn words(address: Ipv6Addr) -> [u64; 2] {
 /// The same of IPv4.
 fn half(address: Ipv4Addr) -> u32 {
     address.to_bits().to_be()
+}
+
+/// The same of the ports of a UDP header; where there is none, 0.
+fn ports(ports: Option<(u16, u16)>) -> u32 {
+    ports.map_or(0, |(source, destination)| (u32::from(source) << 16 | u32::from(destination)).to_be())
+}
+
+/// Bytes of outer headers.
+fn overhead(ports: Option<(u16, u16)>) -> u32 {
+    let udp = if ports.is_some() { 8 } else { 0 };
+    u32::from(OVERHEAD) + udp
 }
 
 /// The clock of the programs, in nanoseconds.

@@ -33,6 +33,9 @@ pub(crate) struct Path {
     /// The outer time to live; 0: the inner hop limit.
     pub(crate) ttl: u8,
     pub(crate) unused: u8,
+    /// The UDP ports of the outer packet as they lie there, source and destination; 0: it is of protocol 41.
+    pub(crate) ports: u32,
+    pub(crate) unused_behind: u32,
 }
 
 /// What a decision about a packet from the network read.
@@ -44,7 +47,9 @@ pub(crate) struct AdmissionKey {
     pub(crate) outer_source: u32,
     pub(crate) outer_destination: u32,
     /// The interface index of the device that it came by.
-    pub(crate) device: u64,
+    pub(crate) device: u32,
+    /// The UDP ports of the outer packet as they lie there, source and destination; 0: it is of protocol 41.
+    pub(crate) ports: u32,
 }
 
 /// That such a packet may come in.
@@ -71,12 +76,15 @@ pub(crate) struct Life {
     pub(crate) renew: u64,
 }
 
-/// What went by a row. The kernel only adds.
+/// What went by a row: the kernel only adds; and what did not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Used {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
+    /// Nanoseconds of the kernel's coarse clock: until then all go to user space, as one of UDP did that stands for
+    /// several. It would come behind those that were sent after it.
+    pub(crate) joined: u64,
 }
 
 /// What holds for all rows.

@@ -11,7 +11,7 @@ use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use std::hash::Hash;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// How long a row is good that is not written anew.
@@ -80,6 +80,8 @@ pub(super) struct About {
     /// The link whose device packets come from or go to.
     pub(super) device: LinkId,
     pub(super) destination: Option<Ipv4Addr>,
+    /// The inner address of the other end.
+    pub(super) peer: Ipv6Addr,
     /// Interface indexes of the tunnel's device and of that underneath.
     pub(super) interfaces: [u32; 2],
     /// By which answer of the kernel's.
@@ -114,8 +116,8 @@ impl Written {
         let used = *row?.used();
         let packets = used.packets.saturating_sub(self.used.packets);
         self.used = used;
-        let About { link, device, destination, .. } = self.about;
-        (packets > 0).then_some(Carried { link, device, destination, packets })
+        let About { link, device, destination, peer, .. } = self.about;
+        (packets > 0).then_some(Carried { link, device, destination, peer, packets })
     }
 
     fn rests(&self, now: Instant) -> bool {

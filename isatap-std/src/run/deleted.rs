@@ -179,8 +179,12 @@ impl Run {
             let Some(begun) = self.links.get_mut(at) else { continue };
             let (wanted, retry) = (begun.wanted.clone(), Retry::after(begun.since, now));
             let home = std::mem::replace(&mut begun.home, Home::Waiting(retry, None));
-            if let (Home::Proto41(id), Some(proto41)) = (home, &mut self.proto41) {
-                outcome = outcome.and(proto41.remove_link(id));
+            match home {
+                Home::Proto41(id) => {
+                    outcome = outcome.and(self.proto41.as_mut().map_or(Ok(()), |proto41| proto41.remove_link(id)));
+                }
+                Home::Alone(_, mut member) => self.shorter_of_teredo.take_back(&mut *member),
+                Home::Waiting(..) => {}
             }
             // Only now is the name of the device free.
             if retry.due > now {

@@ -220,7 +220,11 @@ impl Run {
                 proto41.stop_recording();
             }
         }
-        self.links.retain(is_wanted);
+        for mut ended in self.links.extract_if(.., |begun| !is_wanted(begun)) {
+            if let Some(member) = ended.home.alone() {
+                self.shorter_of_teredo.take_back(member);
+            }
+        }
         outcome
     }
 }

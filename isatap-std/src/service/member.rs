@@ -6,7 +6,7 @@ use super::{FIRST_CLIENT, LISTENER, evidence};
 use super::{FIRST_OF_ROLE, FULL_TABLE, MONITOR, Notice, Service, repair, status};
 #[cfg(feature = "control")]
 use crate::control;
-use crate::driver::{Source, Token, is_deleted};
+use crate::driver::{Shortcut, Source, Token, is_deleted};
 use crate::error::Error;
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
@@ -45,6 +45,20 @@ pub(crate) trait Member: Send {
     fn solicit(&mut self);
 
     fn statuses(&self) -> Vec<status::Status>;
+
+    /// Has packets of known flows carried so from now on, or says why they are not.
+    ///
+    /// # Errors
+    ///
+    /// It cannot carry those of a device that there is.
+    fn shorten(&mut self, _shorter: Result<Box<dyn Shortcut>, String>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Gives that back.
+    fn take_shorter(&mut self) -> Option<Result<Box<dyn Shortcut>, String>> {
+        None
+    }
 }
 
 impl<R: Role> Member for Service<R> {
@@ -145,6 +159,24 @@ impl<R: Role> Member for Service<R> {
 
     fn statuses(&self) -> Vec<status::Status> {
         (0..self.links.len()).filter_map(|at| self.status(at)).collect()
+    }
+
+    fn shorten(&mut self, shorter: Result<Box<dyn Shortcut>, String>) -> Result<(), Error> {
+        match shorter {
+            Ok(way) => self.driver.shorten(way),
+            Err(why_not) => {
+                self.driver.do_not_shorten(why_not);
+                Ok(())
+            }
+        }
+    }
+
+    fn take_shorter(&mut self) -> Option<Result<Box<dyn Shortcut>, String>> {
+        let why_not = match self.driver.shortcut()? {
+            Ok(_) => return self.driver.take_shortcut().map(Ok),
+            Err(why_not) => why_not.to_owned(),
+        };
+        Some(Err(why_not))
     }
 }
 

@@ -29,7 +29,7 @@ use super::role::{self, SolicitedBy, View};
 use super::{LinkEvent, Linux, LocatorSource, Notice, Observer, Service};
 use crate::device::Binding;
 use crate::driver::attachment::Changes;
-use crate::driver::{Driver, Shortcut, Watcher};
+use crate::driver::{Driver, Watcher};
 use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::netlink::Netlink;
@@ -149,30 +149,6 @@ impl Service<Proto41Role> {
     /// The file that it records into.
     pub(crate) fn recording(&self) -> Option<&Path> {
         self.driver.recording()
-    }
-
-    /// Has packets of known flows carried by a shorter way, or says why there is none.
-    ///
-    /// # Errors
-    ///
-    /// It cannot carry those of a device that there is.
-    pub(crate) fn shorten(&mut self, shorter: Result<Box<dyn Shortcut>, String>) -> Result<(), Error> {
-        match shorter {
-            Ok(way) => self.driver.shorten(way),
-            Err(why_not) => {
-                self.driver.do_not_shorten(why_not);
-                Ok(())
-            }
-        }
-    }
-
-    /// Gives that back.
-    pub(crate) fn take_shorter(&mut self) -> Option<Result<Box<dyn Shortcut>, String>> {
-        let why_not = match self.driver.shortcut()? {
-            Ok(_) => return self.driver.take_shortcut().map(Ok),
-            Err(why_not) => why_not.to_owned(),
-        };
-        Some(Err(why_not))
     }
 
     pub(crate) fn stop_recording(&mut self) {

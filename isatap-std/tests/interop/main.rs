@@ -50,6 +50,7 @@ mod sixrd;
 mod sixtofour;
 mod stock_kernel;
 mod teredo;
+mod teredo_kernel;
 mod teredo_matrix;
 mod teredo_nat;
 mod teredo_rest;

@@ -1,11 +1,13 @@
 //! The contract of a machine, kept by a client.
 
-use core::net::Ipv6Addr;
+use core::net::{Ipv6Addr, SocketAddrV4};
 
 use super::{Announced, Client, Due, Own, Queue, Session};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
-use crate::engine::{Admitted, Change, Entropy, Event, LearnedAddress, Machine, Transmit, Verdict, draw_key};
+use crate::engine::{
+    Admits, Admitted, Carried, Change, Entropy, Event, LearnedAddress, Machine, Sends, Transmit, Verdict, draw_key,
+};
 use crate::error::EmitError;
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
@@ -13,6 +15,7 @@ use crate::proto41::Outer;
 use crate::route::{Origin, Route};
 use crate::teredo::addr::PREFIX;
 use crate::teredo::authentication::Authenticator;
+use crate::teredo::carried::{self, Last};
 use crate::teredo::ingress::{self, Path};
 use crate::teredo::peer::Peer;
 use crate::teredo::qualify::QualifyConfig;
@@ -21,6 +24,7 @@ use crate::time::{Expiry, Instant};
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A, N> {
     fn encapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
         let now = self.clamp(now);
+        self.last = Last::Seen;
         let packet = match ingress::outgoing(packet) {
             Ok(packet) => packet,
             Err(reason) => return self.counters.settle(Err(reason)),
@@ -39,6 +43,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
     /// ticket is released, deliver it.
     fn decapsulate(&mut self, now: Instant, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
         let now = self.clamp(now);
+        self.last = Last::Seen;
         let path = match Path::of(outer) {
             Ok(path) => path,
             Err(reason) => return self.counters.settle(Err(reason)),
@@ -48,6 +53,23 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
             None => self.receive(now, path, packet),
         };
         self.counters.settle(result)
+    }
+
+    fn generation(&self) -> u32 {
+        self.peers.changes()
+    }
+
+    fn last_sends(&self) -> Option<Sends> {
+        self.last.sends(&self.peers, self.link, self.local()?)
+    }
+
+    fn last_admits(&self) -> Option<Admits> {
+        self.last.admits(&self.peers, self.link, self.local()?)
+    }
+
+    fn carried(&mut self, now: Instant, carried: &Carried) {
+        let now = self.clamp(now);
+        carried::note(&mut self.peers, &mut self.counters, now, carried);
     }
 
     fn refused(&mut self, now: Instant, reason: DropReason) -> Verdict {
@@ -122,6 +144,11 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
 }
 
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
+    /// Where packets come from and go to.
+    fn local(&self) -> Option<SocketAddrV4> {
+        self.locator.map(|own| SocketAddrV4::new(own.address, self.config.port))
+    }
+
     /// The next step from what was told of the own address to what is, and what is told then.
     fn next_own(&self) -> Option<(Event, Announced)> {
         let link = self.link;

@@ -9,6 +9,7 @@ use crate::engine::{Admitted, Verdict};
 use crate::packet::PacketMut;
 use crate::teredo::addr::{Address, SERVER_PORT};
 use crate::teredo::authentication::{self, Authenticator};
+use crate::teredo::carried::Last;
 use crate::teredo::ingress::{self, ClientCase, ClientView, Path, is_usable};
 use crate::teredo::packet::{Datagram, SignOfLife, is_bubble, origin_bytes};
 use crate::teredo::peer::{HeardOn, Peer, VALIDITY};
@@ -63,6 +64,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         };
         let is_trusted = ingress::is_trusted(&view, path, &header);
         if is_trusted && let Some(peer) = self.peers.at_mut(place) {
+            self.last = Last::came(now, place, peer, header.destination(), header.next_header());
             peer.note_received(now);
         }
         is_trusted.then_some(Ok(()))
@@ -119,6 +121,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             discovery: self.config.local_discovery,
             reach: self.reach(),
         };
+        let before = peer.and_then(Peer::settled_at);
         let judged = ingress::client(&view, path, &datagram, &header, &trailers);
         if judged == Err(DropReason::TeredoMapping) && is_bubble(&header) {
             self.ask_from_secret(&source);
@@ -144,19 +147,35 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             start: inner.start,
             end: inner.end,
         };
-        match case {
-            ClientCase::Advertisement | ClientCase::IndirectBubble => {
-                // TER-21: a malformed list condemns the bubble.
-                self.indirect(now, &arrived, &trailers)?;
-                Ok(Verdict::Consumed { link: self.link })
+        let result = match case {
+            // TER-21: a malformed list condemns the bubble.
+            ClientCase::IndirectBubble => {
+                self.indirect(now, &arrived, &trailers).map(|()| Verdict::Consumed { link: self.link })
             }
+            _ => self.receive_case(now, case, place, &arrived, packet),
+        };
+        self.peers.note_change_of(&source, before);
+        result
+    }
+
+    /// What came from a peer itself, or about it: case by case.
+    fn receive_case(
+        &mut self,
+        now: Instant,
+        case: ClientCase,
+        place: Option<usize>,
+        arrived: &Arrived,
+        packet: &mut PacketMut<'_>,
+    ) -> Result<Verdict, DropReason> {
+        let (source, path) = (arrived.source, arrived.path);
+        match case {
             ClientCase::Trusted
             | ClientCase::Mapped
             | ClientCase::NonceBubble
             | ClientCase::SecretBubble
             | ClientCase::Local => {
-                self.direct(now, case, place, &arrived)?;
-                self.pass_on(&arrived, packet)
+                self.direct(now, case, place, arrived)?;
+                self.pass_on(arrived, packet)
             }
             ClientCase::TestReply => {
                 let peer = place.and_then(|place| self.peers.at_mut(place)).ok_or(DropReason::TableFull)?;
@@ -169,10 +188,12 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 Ok(Verdict::Consumed { link: self.link })
             }
             ClientCase::Discovery => {
-                self.discovered(now, &arrived)?;
+                self.discovered(now, arrived)?;
                 Ok(Verdict::Consumed { link: self.link })
             }
-            ClientCase::Untested => self.untested(now, &arrived, packet),
+            ClientCase::Untested => self.untested(now, arrived, packet),
+            // These are handled before.
+            ClientCase::Advertisement | ClientCase::IndirectBubble => Ok(Verdict::Consumed { link: self.link }),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::engine::Verdict;
 use crate::proto41::Outer;
 use crate::teredo::addr::{Address, Flags};
 use crate::teredo::authentication::Authenticator;
+use crate::teredo::carried::Last;
 use crate::teredo::ingress::{self, Outgoing, Reach};
 use crate::teredo::peer::{BUBBLE_INTERVAL, HeardOn, Peer, VALIDITY};
 use crate::teredo::qualify::NatKind;
@@ -24,8 +25,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         // No group is a peer, nor is the own address.
         let place = self.peers.place(&packet.destination);
         let is_own = self.address() == Some(packet.source);
-        match place.and_then(|place| self.peers.at_mut(place)) {
-            Some(peer) if is_own && packet.fits && peer.is_reachable(now) && peer.is_sent_to_mapping() => {
+        match place.and_then(|place| Some((place, self.peers.at_mut(place)?))) {
+            Some((place, peer)) if is_own && packet.fits && peer.is_reachable(now) && peer.is_sent_to_mapping() => {
+                self.last = Last::sent(now, place, peer, packet.source, packet.next_header);
                 peer.note_sent(now);
                 let mapping = peer.mapping();
                 Ok(self.outer(self.config.port, mapping))
@@ -44,7 +46,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         packet: &Outgoing,
         place: Option<usize>,
     ) -> Result<Verdict, DropReason> {
-        let Outgoing { source, destination, fits } = packet;
+        let Outgoing { source, destination, fits, .. } = packet;
         let address = self.address().ok_or(DropReason::TeredoUnqualified)?;
         if *source != address {
             return Err(DropReason::SourceUnusable);
@@ -131,10 +133,13 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     ) -> Result<Verdict, DropReason> {
         let row = self.session_for(now, peer, true)?;
         let place = self.peers.place_or_insert_asked(place, now, peer).map_err(|_| DropReason::TableFull)?;
+        let Some(entry) = self.peers.at_mut(place) else { return Err(DropReason::TableFull) };
+        let before = entry.settled_at();
+        entry.set_settled(false);
+        self.peers.note_change_of(peer, before);
         let (Some(entry), Some(session)) = (self.peers.at_mut(place), self.sessions.get_mut(row)) else {
             return Err(DropReason::TableFull);
         };
-        entry.set_settled(false);
         session.is_own = true;
         if session.work == Work::Idle {
             // TER-45: four times in 300 s without an answer are enough. That is

@@ -1,10 +1,11 @@
 #![allow(clippy::arithmetic_side_effects)]
 use super::machine::{default_route, learned};
 use super::*;
-use crate::engine::{Admitted, Change, Entropy, Event, Machine, Verdict};
+use crate::engine::{Admitted, Carried, Change, Entropy, Event, Machine, Verdict};
 use crate::packet::{HEADROOM, PacketMut};
 use crate::proto41::Outer;
 use crate::teredo::addr::{Address, CLIENT_LINK_LOCAL, Flags, SERVER_PORT};
+use crate::teredo::carried::told::Told;
 use crate::teredo::ingress;
 use crate::teredo::ingress::Path;
 use crate::teredo::packet::{
@@ -137,6 +138,8 @@ struct Bench {
     draws: Draws,
     sent: Vec<Sent>,
     events: Vec<Event>,
+    /// Decisions that others may carry out.
+    told: Vec<Told>,
     /// Whether the server answers while time passes.
     online: bool,
 }
@@ -149,6 +152,7 @@ impl Bench {
             draws: Draws::default(),
             sent: vec![],
             events: vec![],
+            told: vec![],
             online: false,
         }
     }
@@ -262,6 +266,7 @@ impl Bench {
     fn receive_in_a_row(&mut self, path: Path, payload: &[u8]) -> Verdict {
         let mut twin = self.client.clone();
         let end = hand_in(&mut self.client, self.now, path, payload);
+        self.told.extend(Told::of(&self.client));
         if Datagram::parse(payload).is_ok_and(|datagram| datagram.trailer_bytes().is_empty()) {
             assert_eq!(hand_in(&mut twin, self.now, path, &[payload, &[0x80, 0]].concat()), end);
             assert_eq!(state(&twin), state(&self.client));
@@ -280,6 +285,7 @@ impl Bench {
         let mut packet = PacketMut::empty(&mut buffer);
         packet.copy_from(bytes).unwrap();
         let verdict = self.client.encapsulate(self.now, &mut packet);
+        self.told.extend(Told::of(&self.client));
         self.settle();
         verdict
     }
@@ -426,6 +432,101 @@ fn data_goes_the_short_way_while_nothing_is_under_way() {
     // Once it is asked for, its first packet releases what waits.
     bench.send(b);
     assert!(!is_short(&bench));
+}
+
+/// The decisions that were told, and hold: to peer B, and from it.
+fn holding(bench: &Bench) -> (usize, usize) {
+    let current = bench.told.iter().filter(|told| told.is_current(&bench.client, bench.now));
+    let (sends, admits): (Vec<&Told>, Vec<&Told>) = current.partition(|told| matches!(told, Told::Sends(..)));
+    (sends.len(), admits.len())
+}
+
+#[test]
+fn data_of_peers_that_know_each_other_may_be_carried_elsewhere() {
+    let mut bench = connected();
+    let ((at, b), own) = (peer_b(), bench.address());
+    // The second packet each way tells.
+    bench.receive(at, &data(b, own));
+    bench.send(b);
+    bench.told.clear();
+    bench.receive(at, &data(b, own));
+    bench.send(b);
+    assert_eq!(holding(&bench), (1, 1));
+    let [Told::Admits(_, admits), Told::Sends(_, sends)] = bench.told[..] else { panic!("{:?}", bench.told) };
+    assert_eq!((sends.source, sends.destination, admits.source, admits.destination), (own, b, b, own));
+    assert_eq!((sends.outer_source, sends.outer_destination), (LOCAL, *at.ip()));
+    assert_eq!((admits.outer_source, admits.outer_destination), (*at.ip(), LOCAL));
+    assert_eq!((sends.ports, admits.ports), (Some((PORT, at.port())), Some((at.port(), PORT))));
+    // [RFC 4380 §5.2.4]: 30 seconds after it was heard.
+    assert_eq!(sends.until, Expiry::at(bench.now.saturating_add(Duration::from_secs(30))));
+    // TCP is the machine's.
+    let tcp = |mut packet: Vec<u8>| {
+        packet[6] = protocol::TCP;
+        packet
+    };
+    bench.told.clear();
+    bench.receive(at, &tcp(data(b, own)));
+    bench.send_packet(&tcp(data(own, b)));
+    assert!(bench.told.is_empty(), "{:?}", bench.told);
+}
+
+#[test]
+fn what_was_carried_elsewhere_keeps_a_peer_reachable() {
+    let mut bench = connected();
+    let ((_, b), before) = (peer_b(), *bench.client.counters());
+    let part = |destination, packets| Carried { link: LINK, device: LINK, destination, peer: b, packets };
+    bench.wait(Duration::from_secs(25));
+    bench.client.carried(bench.now, &part(None, 10));
+    bench.client.carried(bench.now, &part(Some(LOCAL), 3));
+    bench.now = bench.now.saturating_add(Duration::from_secs(20));
+    assert!(matches!(bench.send(b), Verdict::Tunnel { .. }));
+    let counters = bench.client.counters();
+    let of = |count: fn(&Counters<u64>) -> u64| count(counters) - count(&before);
+    assert_eq!((of(|c| c.delivered), of(|c| c.tunnelled), of(|c| c.entered)), (10, 4, 14));
+    // Who is nobody's peer is not made one.
+    bench.client.carried(bench.now, &Carried { peer: native(), ..part(None, 1) });
+    assert!(bench.peer(&native()).is_none());
+}
+
+#[test]
+fn what_was_told_of_a_peer_holds_no_more_once_it_is_in_question_or_elsewhere() {
+    let told = || {
+        let mut bench = connected();
+        let ((at, b), own) = (peer_b(), bench.address());
+        for _ in 0..2 {
+            bench.receive(at, &data(b, own));
+            bench.send(b);
+        }
+        assert_ne!(holding(&bench), (0, 0));
+        bench
+    };
+    let ((at, b), elsewhere) = (peer_b(), endpoint("203.0.113.10:9999"));
+    // What others send changes nothing.
+    let mut bench = told();
+    let own = bench.address();
+    bench.receive(elsewhere, &data(b, own));
+    bench.receive(endpoint("192.0.2.66:666"), &data(native(), own));
+    assert_ne!(holding(&bench), (0, 0));
+    // Its NAT has given it another mapping: it repeats the nonce of our bubble.
+    bench.wait(Duration::from_secs(31));
+    bench.send(b);
+    let nonce = bench.take().iter().rev().find_map(|sent| sent.trailers().nonce);
+    assert_eq!(holding(&bench), (0, 0));
+    if let Some(nonce) = nonce {
+        bench.receive(elsewhere, &with_nonce(bubble(b, own), nonce));
+        assert!(bench.peer(&b).unwrap().is_trusted_at(elsewhere));
+    }
+    // It asks for us: something is under way.
+    let mut bench = told();
+    bench.receive(server_at(SERVER), &with_origin(&with_nonce(bubble(b, bench.address()), [7; 4]), at));
+    assert_eq!(holding(&bench), (0, 0));
+    // The own address is another one, or there is none.
+    let mut bench = told();
+    bench.client.set_locator(bench.now, None);
+    assert_eq!(holding(&bench), (0, 0));
+    let mut bench = told();
+    bench.client.restart(bench.now);
+    assert_eq!(holding(&bench), (0, 0));
 }
 
 #[test]

@@ -180,7 +180,7 @@ proptest! {
         let (mut buffer, len) = (packet.clone(), packet.len());
         let judged = outgoing(&PacketMut::new(&mut buffer, 0..len).unwrap());
         prop_assert_eq!(judged.as_ref().map(|_| ()), one_by_one.as_ref().map(|_| ()));
-        if let Ok(Outgoing { source, destination, fits }) = judged {
+        if let Ok(Outgoing { source, destination, fits, .. }) = judged {
             let header = ipv6::Header::parse(&packet).unwrap();
             prop_assert_eq!((source, destination, fits), (header.source(), header.destination(), true));
         }

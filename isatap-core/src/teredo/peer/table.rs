@@ -1,7 +1,7 @@
 //! Finds peers, and forgets the one that counts least.
 
 use core::fmt;
-use core::net::Ipv6Addr;
+use core::net::{Ipv6Addr, SocketAddrV4};
 
 use super::{PROBES, Peer, Standing, State};
 use crate::capacity::{Array, Row, Storage};
@@ -19,6 +19,8 @@ use crate::wire::field::word_at;
 pub struct PeerTable<S = [Peer; 64]> {
     key: [u64; 2],
     places: PlaceKey,
+    /// Counts what voids decisions that were told: peers that moved, were forgotten or are in question.
+    changes: u32,
     slots: S,
 }
 
@@ -26,7 +28,7 @@ impl<S: Array<Peer>> PeerTable<S> {
     /// No peers. Places can be guessed until [`rekey`](Self::rekey) was called.
     #[must_use]
     pub const fn new() -> Self {
-        PeerTable { key: [0; 2], places: PlaceKey::PUBLIC, slots: S::EMPTY }
+        PeerTable { key: [0; 2], places: PlaceKey::PUBLIC, changes: 0, slots: S::EMPTY }
     }
 }
 
@@ -40,7 +42,7 @@ impl<S: Storage<Peer>> PeerTable<S> {
     /// No peers, in memory of the caller's, which is overwritten.
     pub fn with_storage(mut storage: S) -> Self {
         storage.as_mut().fill(Peer::EMPTY);
-        PeerTable { key: [0; 2], places: PlaceKey::PUBLIC, slots: storage }
+        PeerTable { key: [0; 2], places: PlaceKey::PUBLIC, changes: 0, slots: storage }
     }
 
     /// Hides the places behind a random key. Forgets all peers.
@@ -53,6 +55,7 @@ impl<S: Storage<Peer>> PeerTable<S> {
     /// Forgets all peers.
     pub fn clear(&mut self) {
         self.slots.as_mut().fill(Peer::EMPTY);
+        self.note_change();
     }
 
     /// Believes nobody any more. Who was sent bubbles in vain stays known, and
@@ -60,6 +63,23 @@ impl<S: Storage<Peer>> PeerTable<S> {
     pub(in crate::teredo) fn distrust_all(&mut self) {
         for peer in self.slots.as_mut().iter_mut().filter(|peer| peer.state.contains(State::USED)) {
             peer.forget();
+        }
+        self.note_change();
+    }
+
+    /// A number that changes when a decision about a settled peer may hold no more.
+    pub(in crate::teredo) fn changes(&self) -> u32 {
+        self.changes
+    }
+
+    pub(in crate::teredo) fn note_change(&mut self) {
+        self.changes = self.changes.wrapping_add(1);
+    }
+
+    /// Notes if a peer that was settled there is so no more.
+    pub(in crate::teredo) fn note_change_of(&mut self, address: &Ipv6Addr, before: Option<(SocketAddrV4, bool)>) {
+        if before.is_some() && self.find(address).and_then(Peer::settled_at) != before {
+            self.note_change();
         }
     }
 
@@ -151,7 +171,11 @@ impl<S: Storage<Peer>> PeerTable<S> {
         }
         let place = self.victim(now, address, spared).ok_or(TableFull::new(Table::Peers))?;
         if let Some(slot) = self.at_mut(place) {
+            let was_settled = slot.is_settled();
             *slot = Peer::new(*address);
+            if was_settled {
+                self.note_change();
+            }
         }
         Ok(place)
     }
@@ -161,6 +185,7 @@ impl<S: Storage<Peer>> PeerTable<S> {
         if let Some(peer) = self.find_mut(address) {
             *peer = Peer::EMPTY;
         }
+        self.note_change();
     }
 
     /// Another one for each number but zero, which is that of the places.

@@ -1,6 +1,7 @@
 #![allow(clippy::arithmetic_side_effects)]
 use super::*;
 use crate::packet::HEADROOM;
+use crate::teredo::carried::told::Told;
 use crate::teredo::ingress::is_global_unicast;
 use crate::teredo::packet::Datagram;
 use crate::wire::field::Writer;
@@ -54,6 +55,8 @@ struct Bench<P: Storage<Peer> = [Peer; 64], Q: Storage<Wait> = [Wait; 8]> {
     /// When each was sent.
     times: Vec<Instant>,
     events: Vec<Event>,
+    /// Decisions that others may carry out.
+    told: Vec<Told>,
 }
 
 impl Bench {
@@ -65,7 +68,8 @@ impl Bench {
 
 impl<P: Storage<Peer>, Q: Storage<Wait>> Bench<P, Q> {
     fn of(relay: Relay<P, Q>) -> Self {
-        let mut bench = Bench { relay, now: Instant::from_secs(1), sent: vec![], times: vec![], events: vec![] };
+        let mut bench =
+            Bench { relay, now: Instant::from_secs(1), sent: vec![], times: vec![], events: vec![], told: vec![] };
         bench.settle();
         bench
     }
@@ -138,12 +142,14 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Bench<P, Q> {
         let mut packet = PacketMut::empty(&mut buffer);
         packet.copy_from(bytes).unwrap();
         let verdict = self.relay.encapsulate(self.now, &mut packet);
+        self.told.extend(Told::of(&self.relay));
         self.settle();
         verdict
     }
 
     fn receive(&mut self, from: SocketAddrV4, payload: &[u8]) -> (Verdict, Vec<u8>) {
         let end = hand_in(&mut self.relay, self.now, from, payload);
+        self.told.extend(Told::of(&self.relay));
         self.settle();
         end
     }
@@ -257,6 +263,33 @@ fn ter_90_ter_91_ter_95_a_bubble_by_the_clients_server_and_its_answer() {
     bench.receive(at, &data(client, native()));
     assert_eq!(bench.events(), [Event::Released { link: LINK, ticket: held }]);
     assert!(!bench.relay.peers().find(&client).unwrap().is_verified());
+}
+
+#[test]
+fn data_of_clients_that_are_known_may_be_carried_elsewhere() {
+    let mut bench = Bench::new(config());
+    let ((at, address), mut told) = (client(1), vec![]);
+    bench.send(native(), address);
+    let secret = addresses(&bench.take()[0].1).0;
+    bench.receive(at, &bubble(address, secret));
+    for _ in 0..3 {
+        bench.send(native(), address);
+        bench.receive(at, &data(address, native()));
+        told = core::mem::take(&mut bench.told);
+    }
+    let [Told::Sends(_, sends), Told::Admits(_, admits)] = told[..] else { panic!("{told:?}") };
+    assert_eq!((sends.ports, admits.ports), (Some((PORT, at.port())), Some((at.port(), PORT))));
+    assert_eq!((sends.outer_source, sends.outer_destination, sends.source), (RELAY, *at.ip(), native()));
+    assert_eq!((admits.outer_source, admits.outer_destination, admits.source), (*at.ip(), RELAY, address));
+    for told in &told {
+        assert!(told.is_current(&bench.relay, bench.now));
+        told.hold(bench.now, &mut bench.relay.clone());
+    }
+    // Silent for 30 seconds; then it is asked for.
+    bench.wait(Duration::from_secs(30));
+    assert!(!told[0].is_current(&bench.relay, bench.now));
+    bench.send(native(), address);
+    assert!(!told[1].is_current(&bench.relay, bench.now));
 }
 
 #[test]
@@ -619,6 +652,10 @@ proptest! {
                     prop_assert!(peer.mapping() == at || secrets.contains_key(&address));
                 }
             }
+            for told in bench.told.iter().filter(|told| told.is_current(&bench.relay, bench.now)) {
+                told.hold(bench.now, &mut bench.relay.clone());
+            }
+            bench.told.retain(|told| told.is_current(&bench.relay, bench.now));
             let counters = bench.relay.counters();
             let out = counters.tunnelled + counters.delivered + counters.consumed + counters.held + counters.total_dropped();
             prop_assert_eq!(out, counters.entered);

@@ -54,9 +54,12 @@ fn write_for(rows: &mut TestRows, now: Instant, number: usize, life: Life) {
         tos_mask: 0,
         ttl: 64,
         unused: 0,
+        ports: 0,
+        unused_behind: 0,
     };
     let link = LinkId(1);
-    let about = About { link, device: link, destination: Some(Ipv4Addr::LOCALHOST), interfaces: [7, 2], way: None };
+    let (destination, peer) = (Some(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST);
+    let about = About { link, device: link, destination, peer, interfaces: [7, 2], way: None };
     rows.write(now, key(number), row, about).unwrap();
 }
 
@@ -104,7 +107,8 @@ fn what_went_by_a_row_is_told_whyever_it_is_removed() {
     let mut told = Vec::new();
     rows.collect(at(1), 1, MOST, &mut |part| told.push(part));
     let link = LinkId(1);
-    let each = Carried { link, device: link, destination: Some(Ipv4Addr::LOCALHOST), packets: 1 };
+    let (destination, peer) = (Some(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST);
+    let each = Carried { link, device: link, destination, peer, packets: 1 };
     assert_eq!(told, vec![each; 10]);
     assert_eq!((rows.is_counted(), collect(&mut rows, at(2), MOST)), (false, 0));
     // To give way, since it is void.

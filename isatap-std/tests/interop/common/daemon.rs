@@ -102,7 +102,7 @@ impl Drop for Daemon {
 /// How a daemon carries packets that a test says nothing of: as `ISATAP_KERNEL_PATH` says, `off` or `auto`, so that
 /// all tests can be run with the kernel's path and without. `None`: by its default.
 fn kernel_path(role: &str, arguments: &str) -> Option<String> {
-    let has_it = ["host", "router", "tunnel", "6to4", "6rd", "compatible", "run"].contains(&role);
+    let has_it = ["host", "router", "tunnel", "6to4", "6rd", "compatible", "teredo", "run"].contains(&role);
     let wanted = || std::env::var("ISATAP_KERNEL_PATH").ok();
     if has_it && !arguments.contains("--kernel-path") { wanted() } else { None }
 }

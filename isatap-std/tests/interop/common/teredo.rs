@@ -11,7 +11,7 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use super::{Capture, Daemon, Lab, Namespace, Node, PATIENCE, Wire, isatap_binary, wait_for, wait_until};
+use super::{Capture, Daemon, Lab, Namespace, Node, PATIENCE, Wire, wait_for, wait_until};
 
 pub const SERVER: &str = "198.51.100.1";
 pub const RELAY: &str = "198.51.100.9";
@@ -131,11 +131,7 @@ pub fn our_server(server: &Namespace) -> Daemon {
 
 /// `isatap teredo ROLE …`, until it is up.
 pub fn start(namespace: &Namespace, role: &str, options: &str) -> Daemon {
-    let arguments = format!("teredo {role} {options} --verbose");
-    let arguments: Vec<_> = arguments.split(' ').collect();
-    let mut daemon = Daemon::start(namespace, role, isatap_binary(), &arguments);
-    daemon.wait_for_line("teredo up: ", PATIENCE);
-    daemon
+    Daemon::isatap(namespace, &format!("teredo {role} {options}"))
 }
 
 /// The Teredo address of a client, ours or miredo's, once it has one.

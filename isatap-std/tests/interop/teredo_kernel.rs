@@ -1,0 +1,185 @@
+//! Teredo in the kernel's path: data of peers that know each other, without TCP.
+
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use crate::common::teredo::{
+    Nat, PORT, RELAY, SERVER, decodes, download, home, join_internet, miredo_client, miredo_server, our_server,
+    relayed, server_namespace, start, teredo_address,
+};
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap_binary, peers, status, wait_until};
+
+const REQUIRED: &str = "--kernel-path require";
+
+fn client(namespace: &Namespace) -> (Daemon, Ipv6Addr) {
+    let daemon = start(namespace, "client", &format!("--server {SERVER} --bind :{PORT} {REQUIRED}"));
+    (daemon, teredo_address(namespace))
+}
+
+/// A number of what the daemon says of itself.
+fn told(namespace: &Namespace, filter: &str) -> u64 {
+    namespace.ok(&format!("{} status -j | jq '{filter}'", isatap_binary())).trim().parse().unwrap()
+}
+
+/// The kernel carries most packets of a flow, in both directions.
+#[track_caller]
+fn carries(namespace: &Namespace, to: &str) {
+    let before = ["sent", "received"].map(|way| told(namespace, &format!(".kernel_path.{way}")));
+    namespace.ok(&format!("ping -6 -n -q -c 300 -i 0.005 {to}"));
+    wait_until("packets that the kernel carries", PATIENCE, || {
+        let filter = format!(".kernel_path | .sent >= {} and .received >= {}", before[0] + 200, before[1] + 200);
+        status(namespace, &filter)
+    });
+}
+
+/// Every size arrives as it was; the other end is miredo's.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn our_client_and_miredo_s_carry_a_flow_of_which_the_kernel_has_most() {
+    let lab = Lab::new();
+    let internet = lab.wire();
+    let server = server_namespace(&lab, &internet);
+    let (a, b) =
+        (home(&lab, &internet, "a", 1, Nat::PortRestricted), home(&lab, &internet, "b", 2, Nat::PortRestricted));
+    let capture = internet.capture("udp");
+    miredo_server(&server);
+    let (daemon, ours) = client(&a.client);
+    let theirs = miredo_client(&b.client);
+    peers::ping(&a.client, &theirs.to_string());
+    carries(&a.client, &theirs.to_string());
+    let before = [told(&a.client, ".packets.tunnelled"), told(&a.client, ".packets.delivered")];
+    for _ in 0..3 {
+        peers::ping_sizes(&a.client, &theirs.to_string(), 1280);
+        peers::ping_sizes(&b.client, &ours.to_string(), 1280);
+    }
+    download(&a.client, &b.client, theirs);
+    download(&b.client, &a.client, ours);
+    // What the kernel carried is in the counters of the link.
+    wait_until("counters of the link", PATIENCE, || {
+        let now = [told(&a.client, ".packets.tunnelled"), told(&a.client, ".packets.delivered")];
+        now[0] > before[0] + 50 && now[1] > before[1] + 50
+    });
+    // Who is heard by the kernel alone stays reachable.
+    assert!(status(&a.client, ".teredo.peers | any(.trusted and .reachable)"));
+    decodes(&capture, 300);
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn relay_and_client_of_ours_carry_a_flow_of_a_native_host_in_the_kernel() {
+    let lab = Lab::new();
+    let internet = lab.wire();
+    let server = server_namespace(&lab, &internet);
+    let (relay, native) = relayed(&lab, &internet, &server);
+    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
+    let _server = our_server(&server);
+    let _relay = start(&relay, "relay", &format!("--local {RELAY} --bind :41000 {REQUIRED}"));
+    let (_client, ours) = client(&a.client);
+    peers::ping(&a.client, "2001:db8:1::7");
+    carries(&a.client, "2001:db8:1::7");
+    assert!(told(&relay, ".kernel_path.sent") > 100 && told(&relay, ".kernel_path.received") > 100);
+    peers::ping_sizes(&a.client, "2001:db8:1::7", 1280);
+    peers::ping_sizes(&native, &ours.to_string(), 1280);
+    // Datagrams of a program, of all lengths, in both directions: the checksum of each is looked at.
+    let echo = native.file("echo.sh", "exec socat -b 65536 UDP6-LISTEN:7,fork PIPE\n");
+    native.start("echo", &format!("sh {echo}"));
+    wait_until("an echo server", PATIENCE, || native.succeeds("ss -uln | grep -q ':7 '"));
+    let script = a.client.file("datagrams.py", DATAGRAMS);
+    let output = a.client.run_for(Duration::from_secs(60), &format!("python3 {script} 2001:db8:1::7"));
+    assert_eq!(output.status, 0, "{output:#?}");
+    native.stop("echo");
+    download(&a.client, &native, "2001:db8:1::7".parse().unwrap());
+}
+
+const DATAGRAMS: &str = r#"
+import os, socket, sys
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], 7))
+s.settimeout(2)
+lost = 0
+for n in range(0, 1232, 3):
+    sent = os.urandom(n + 1)[:1232]
+    s.send(sent)
+    try:
+        assert s.recv(65536) == sent, n
+    except TimeoutError:
+        lost += 1
+sys.exit(lost > 4)
+"#;
+
+/// Nobody comes in by another's row: what is admitted in the kernel is what the daemon admits.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn who_forges_a_port_or_an_address_does_not_come_in_by_a_row() {
+    let lab = Lab::new();
+    let internet = lab.wire();
+    let server = server_namespace(&lab, &internet);
+    let [a, b, forger] = [("a", 1), ("b", 2), ("forger", 66)].map(|(name, last)| {
+        let namespace = lab.namespace(name);
+        join_internet(&internet, &namespace, &[&format!("203.0.113.{last}")]);
+        namespace
+    });
+    let _server = our_server(&server);
+    let ((_a, of_a), (b_daemon, of_b)) = (client(&a), client(&b));
+    peers::ping(&a, &of_b.to_string());
+    carries(&a, &of_b.to_string());
+    let script = forger.file("forge.py", FORGE);
+    let came = || -> u64 {
+        let told = a.ok("grep -w Icmp6InEchos /proc/net/snmp6");
+        told.split_whitespace().last().unwrap().parse().unwrap()
+    };
+    let forge = |source: &str, inner: Ipv6Addr, destination: Ipv6Addr, sum: &str| {
+        let before = came();
+        forger.ok(&format!("python3 {script} {source} 203.0.113.1 {PORT} {inner} {destination} {sum}"));
+        std::thread::sleep(Duration::from_millis(300));
+        came() - before
+    };
+    let right = format!("203.0.113.2 {PORT}");
+    // Who writes all that is right is who he says he is, to whomever: 20 requests, with a checksum and without.
+    let carried = told(&a, ".kernel_path.received");
+    assert_eq!(forge(&right, of_b, of_a, "good"), 20);
+    assert_eq!(forge(&right, of_b, of_a, "none"), 20);
+    wait_until("them to be the kernel's", PATIENCE, || told(&a, ".kernel_path.received") >= carried + 30);
+    let stranger: Ipv6Addr = "2001:db8:1::7".parse().unwrap();
+    let mut other = of_a.octets();
+    other[15] ^= 1;
+    for (source, inner, destination, sum) in [
+        (format!("203.0.113.2 {}", PORT + 1), of_b, of_a, "good"),
+        (format!("203.0.113.66 {PORT}"), of_b, of_a, "good"),
+        (right.clone(), stranger, of_a, "good"),
+        (right.clone(), of_b, other.into(), "good"),
+        (right.clone(), of_b, of_a, "bad"),
+    ] {
+        assert_eq!(forge(&source, inner, destination, sum), 0, "{source} {inner} {destination} {sum}");
+    }
+    // Nobody is there any more: nothing stands for longer than a row is good.
+    assert!(b_daemon.terminate(PATIENCE).success());
+    wait_until("the rows to go", Duration::from_secs(20), || status(&a, ".kernel_path.rows == 0"));
+}
+
+const FORGE: &str = r#"
+import os, socket, struct, sys
+source, port, destination, to, inner_source, inner_destination, kind = sys.argv[1:8]
+
+def checksum(data):
+    data += b"\0" * (len(data) % 2)
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+v4, v6 = socket.inet_aton, (lambda text: socket.inet_pton(socket.AF_INET6, text))
+sender = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+for n in range(20):
+    message = bytes([128, 0, 0, 0]) + os.urandom(4 + n)
+    pseudo = v6(inner_source) + v6(inner_destination) + struct.pack("!II", len(message), 58)
+    message = message[:2] + struct.pack("!H", checksum(pseudo + message)) + message[4:]
+    inner = struct.pack("!IHBB", 6 << 28, len(message), 58, 64) + v6(inner_source) + v6(inner_destination) + message
+    udp = struct.pack("!HHHH", int(port), int(to), 8 + len(inner), 0)
+    sum_ = checksum(v4(source) + v4(destination) + struct.pack("!HH", 17, 8 + len(inner)) + udp + inner) or 0xffff
+    sum_ = {"good": sum_, "none": 0, "bad": sum_ ^ 0x0100}[kind]
+    udp = udp[:6] + struct.pack("!H", sum_)
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(inner), 0, 0, 64, 17, 0) + v4(source) + v4(destination)
+    sender.sendto(header + udp + inner, (destination, 0))
+"#;
