@@ -34,7 +34,7 @@ pub use decision::{Decision, Decisions, NoDecisions, Remember};
 pub(crate) use decision::{Entrance, Memory, NOWHERE, Question};
 use pipeline::Reader;
 pub(crate) use pipeline::{Kept, Owner, Unverified};
-pub(crate) use plan::{Avoided, Fit, InnerHeader, Origin, Refusal, Way, ends};
+pub(crate) use plan::{Avoided, Fit, InnerHeader, Origin, Refusal, Way};
 
 /// Links and routes.
 #[derive(Clone)]

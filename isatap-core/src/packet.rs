@@ -139,7 +139,9 @@ impl<'a> PacketMut<'a> {
     /// Cuts the packet to its first `len` bytes, if it is longer.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
-        self.end = self.end.min(self.start.saturating_add(len));
+        if len < self.len() {
+            self.end = self.start.wrapping_add(len);
+        }
     }
 
     /// Replaces the packet by what `emit` writes, behind the headroom.

@@ -45,8 +45,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         // SEC-3, TUN-20 [RFC 6324 §3.3]
         if port.switches.loop_checks
             && !is_local
-            && !link.is_on_link(destination)
             && self.embeds_own_ipv4(destination)
+            && !link.is_on_link(destination)
             && !self.is_on_native_link(destination)
         {
             return Err(DropReason::LoopDestination);

@@ -17,7 +17,7 @@ use core::net::Ipv6Addr;
 
 use super::checks::{check_inner, is_neighbor_discovery_packet};
 use super::decision::{Decision, Entrance, Entry, Memory, NOWHERE, NoDecisions};
-use super::plan::{Avoided, Fit, InnerHeader, Origin, Refusal, Way, ends};
+use super::plan::{Avoided, Fit, InnerHeader, Origin, Refusal, Way};
 use super::{Datapath, Offered};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
@@ -25,10 +25,10 @@ use crate::engine::Verdict;
 use crate::interface::Interface;
 use crate::link::{Admitted, Resolution};
 use crate::packet::{LinkId, PacketMut};
-use crate::proto41::ecn::{self, Ecn};
+use crate::proto41::ecn;
 use crate::proto41::{self, Flow, Outer};
 use crate::time::Expiry;
-use crate::wire::field::{u8_at, u16_at};
+use crate::wire::field::{ipv6_at, u8_at, u16_at};
 use crate::wire::icmpv6::Unreachable;
 use crate::wire::protocol;
 
@@ -140,17 +140,9 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
             Err(reason) => return self.drop(reason),
         };
         let Offered { link, from, is_awaited, .. } = offered;
-        // Who remembers nothing wants few bytes of code.
-        let plain = if self.decisions().is_on() && !is_awaited { plain(outer, packet) } else { None };
-        let exit = match plain {
-            Some(header) => {
-                packet.truncate(header.len);
-                ecn::Exit { ecn: Ecn::of(header.traffic_class), log: false }
-            }
-            None => match self.open(&offered, flow, packet) {
-                Ok(exit) => exit,
-                Err(verdict) => return verdict,
-            },
+        let exit = match self.open(&offered, flow, packet) {
+            Ok(exit) => exit,
+            Err(verdict) => return verdict,
         };
         let (entry, until) = match known {
             Some(known) => known,
@@ -191,9 +183,11 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     /// no further, or the link's control machine took it.
     #[inline]
     fn open(&mut self, offered: &Offered, flow: &Flow, packet: &mut PacketMut<'_>) -> Result<ecn::Exit, Verdict> {
-        let exit = check_inner(flow, packet.as_slice()).and_then(|()| proto41::decapsulate(packet, flow));
-        let exit = exit.map_err(|reason| self.drop(reason))?;
-        if (offered.is_awaited || is_neighbor_discovery_packet(flow, packet.as_slice()))
+        // Nothing hides behind those, nor is Neighbor Discovery in them.
+        let is_plain = matches!(flow.next_header, protocol::TCP | protocol::UDP);
+        let checked = if is_plain { Ok(()) } else { check_inner(flow, packet.as_slice()) };
+        let exit = checked.and_then(|()| proto41::decapsulate(packet, flow)).map_err(|reason| self.drop(reason))?;
+        if (offered.is_awaited || (!is_plain && is_neighbor_discovery_packet(flow, packet.as_slice())))
             && let Some(verdict) = self.control(offered.link, offered.from, flow, packet)
         {
             return Err(verdict);
@@ -240,11 +234,10 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
             let way = *way;
             return self.send_by(&way, origin, header, packet);
         }
-        let Some((source, destination)) = ends(packet) else { return self.drop(DropReason::NotIpv6) };
         // Only what this host sends is bound to a link; what is forwarded goes
         // where the routes say.
         let zone = packet.link().filter(|_| matches!(origin, Origin::Local));
-        let found = self.datapath().way(origin, zone, &source, &destination);
+        let found = self.datapath().way(origin, zone, &header.source, &header.destination);
         let (way, avoided) = match &found {
             Ok(found) => found,
             Err(refusal) => return self.refuse(refusal, origin, packet),
@@ -333,7 +326,13 @@ fn plain(outer: &Outer, packet: &PacketMut<'_>) -> Option<InnerHeader> {
         && (marks == 0 || marks == traffic_class & 3)
         && outer.ports.is_none()
         && packet.segment_size().is_none();
-    is_plain.then_some(InnerHeader { traffic_class, hop_limit: u8_at::<7, 40>(header), len })
+    is_plain.then_some(InnerHeader {
+        source: ipv6_at::<8, 40>(header),
+        destination: ipv6_at::<24, 40>(header),
+        traffic_class,
+        hop_limit: u8_at::<7, 40>(header),
+        len,
+    })
 }
 
 /// Where and for what a decision is kept.

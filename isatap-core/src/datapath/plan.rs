@@ -9,12 +9,11 @@ use crate::drop_reason::DropReason;
 use crate::interface::Interface;
 use crate::link::{Link, Resolution};
 use crate::packet::{LinkId, PacketMut};
-use crate::prefix::Ipv6Prefix;
+use crate::prefix::{Ipv6Prefix, is_plainly_global};
 use crate::proto41::mtu;
 use crate::proto41::underlay::Stamp;
 use crate::proto41::{Flow, ecn};
 use crate::route::Route;
-use crate::wire::field::ipv6_at;
 use crate::wire::icmpv6::{ErrorKind, Unreachable};
 use crate::wire::ipv6;
 
@@ -82,23 +81,21 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         source: &Ipv6Addr,
         destination: &Ipv6Addr,
     ) -> Result<(Way, Option<Avoided>), Refusal> {
-        // ISA-70 [RFC 5214 §6.3]: what a kernel says to groups ends here.
-        // A configured tunnel is a point-to-point link and carries them.
-        let is_point_to_point =
-            || zone.and_then(|zone| self.link(zone)).is_some_and(|link| link.traits().point_to_point);
-        if destination.is_multicast() && !is_point_to_point() {
-            return Err(Refusal::silent(DropReason::Multicast));
+        // Most packets are between addresses that any link carries.
+        let is_plain = is_plainly_global(source) && is_plainly_global(destination);
+        if !is_plain {
+            self.check_scope(origin, zone, source, destination)?;
         }
-        if source.is_multicast() || (source.is_unspecified() && !is_point_to_point()) || source.is_loopback() {
-            return Err(Refusal::silent(DropReason::SourceUnusable));
+        if let Origin::Forwarded { link, .. } = origin
+            && !self.forwards(link)
+        {
+            return Err(Refusal::silent(DropReason::ForwardingOff));
         }
-        if let Origin::Forwarded { link, .. } = origin {
-            self.check_forwarding(link, source, destination)?;
-        }
-        let (id, next_hop, avoided) = self.next_hop(zone, destination, origin)?;
+        let mut longest = None;
+        let (id, next_hop, avoided) = self.next_hop(zone, destination, origin, &mut longest)?;
         // SEL-13 [RFC 4291 §2.5.6]: no router forwards a packet with a
         // link-local source.
-        if source.is_unicast_link_local() && next_hop != *destination {
+        if !is_plain && source.is_unicast_link_local() && next_hop != destination {
             return Err(Refusal::unreachable(DropReason::Scope, Unreachable::BeyondScope, Some(id)));
         }
         let Port { interface, switches } = self.port(id).ok_or(Refusal::silent(DropReason::NoRoute))?;
@@ -132,8 +129,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         }
         // RTE-3, RTE-4: the link's mechanism makes the next hop an IPv4
         // address, and knows which of ours goes with the inner source.
-        let permitted = link.permit(source, destination, &next_hop);
-        let resolution = permitted.and_then(|()| link.resolve(source, &next_hop)).map_err(|reason| match reason {
+        let permitted = link.permit(source, destination, next_hop);
+        let resolution = permitted.and_then(|()| link.resolve(source, next_hop)).map_err(|reason| match reason {
             // ISA-80, TUN-4
             DropReason::NextHopUnresolvable | DropReason::DestinationRefused => {
                 Refusal::unreachable(reason, Unreachable::Address, Some(id))
@@ -159,7 +156,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             dont_fragment = never || traits.never_fragments;
             stamp = policy.stamp();
         }
-        Ok((Way { link: id, next_hop, resolution, limit, dont_fragment, stamp }, avoided))
+        let avoided = avoided.and_then(|route| route.next_hop.map(|next_hop| (route.link, next_hop)));
+        Ok((Way { link: id, next_hop: *next_hop, resolution, limit, dont_fragment, stamp }, avoided))
     }
 
     /// The link that the routes lead to a destination by.
@@ -178,14 +176,35 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
 
     /// Between which IPv4 addresses a packet with these inner ones leaves by `link`.
     pub(crate) fn resolve_on(&self, link: LinkId, source: &Ipv6Addr, destination: &Ipv6Addr) -> Option<Resolution> {
-        let (id, next_hop, _) = self.next_hop(Some(link), destination, Origin::Local).ok()?;
-        self.link(id)?.resolve(source, &next_hop).ok()
+        let mut longest = None;
+        let (id, next_hop, _) = self.next_hop(Some(link), destination, Origin::Local, &mut longest).ok()?;
+        self.link(id)?.resolve(source, next_hop).ok()
     }
 
-    /// What stops a packet of somebody else's before any route is looked up.
-    fn check_forwarding(&self, from: LinkId, source: &Ipv6Addr, destination: &Ipv6Addr) -> Result<(), Refusal> {
-        if !self.port(from).is_some_and(|port| port.switches.forwarding) {
-            return Err(Refusal::silent(DropReason::ForwardingOff));
+    /// What stops a packet before any route is looked up, where one of its addresses is not
+    /// [plainly global](is_plainly_global).
+    #[inline(never)]
+    fn check_scope(
+        &self,
+        origin: Origin,
+        zone: Option<LinkId>,
+        source: &Ipv6Addr,
+        destination: &Ipv6Addr,
+    ) -> Result<(), Refusal> {
+        // ISA-70 [RFC 5214 §6.3]: what a kernel says to groups ends here.
+        // A configured tunnel is a point-to-point link and carries them.
+        let is_point_to_point =
+            || zone.and_then(|zone| self.link(zone)).is_some_and(|link| link.traits().point_to_point);
+        if destination.is_multicast() && !is_point_to_point() {
+            return Err(Refusal::silent(DropReason::Multicast));
+        }
+        if source.is_multicast() || (source.is_unspecified() && !is_point_to_point()) || source.is_loopback() {
+            return Err(Refusal::silent(DropReason::SourceUnusable));
+        }
+        let Origin::Forwarded { link: from, .. } = origin else { return Ok(()) };
+        // Where nothing is forwarded, that is the reason.
+        if !self.forwards(from) {
+            return Ok(());
         }
         let link_local = |address: &Ipv6Addr| address.is_unicast_link_local();
         if link_local(destination) || destination.is_loopback() || destination.is_unspecified() {
@@ -198,19 +217,25 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         Ok(())
     }
 
-    /// The link and the neighbour that a destination is reached by.
-    fn next_hop(
-        &self,
+    fn forwards(&self, link: LinkId) -> bool {
+        self.port(link).is_some_and(|port| port.switches.forwarding)
+    }
+
+    /// The link and the neighbour that a destination is reached by, and the better
+    /// route that is avoided. `longest`: room for what the full table knows.
+    fn next_hop<'a>(
+        &'a self,
         zone: Option<LinkId>,
-        destination: &Ipv6Addr,
+        destination: &'a Ipv6Addr,
         origin: Origin,
-    ) -> Result<(LinkId, Ipv6Addr, Option<Avoided>), Refusal> {
+        longest: &'a mut Option<Longest>,
+    ) -> Result<(LinkId, &'a Ipv6Addr, Option<&'a Route>), Refusal> {
         // ISA-82, RTE-16: a link-local destination is a neighbour on its zone.
         if Ipv6Prefix::LINK_LOCAL.contains(destination) || destination.is_multicast() {
             let mut tunnels = self.links().filter(|(_, link)| !link.traits().native);
             let only = tunnels.next().filter(|_| tunnels.next().is_none()).map(|(id, _)| id);
             let link = zone.or(only).ok_or(Refusal::silent(DropReason::Scope))?;
-            return Ok((link, *destination, None));
+            return Ok((link, destination, None));
         }
         let unreachable = |reason, code| {
             let from = match origin {
@@ -221,23 +246,25 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         };
         // RTE-5; not to whom a tunnel brought it, unless it forwards.
         let found = self.routes.lookup_on(zone, destination);
-        if let Some(longer) = self.longer(zone, destination, found.map(|found| found.route)) {
-            return Ok((longer.link, longer.next_hop.unwrap_or(*destination), None));
+        *longest = self.longer(zone, destination, found.map(|found| found.route));
+        if let Some(longer) = longest {
+            return Ok((longer.link, longer.next_hop.as_ref().unwrap_or(destination), None));
         }
         let found = found.ok_or_else(|| unreachable(DropReason::NoRoute, Unreachable::NoRoute))?;
         if found.route.link == LinkId::NULL {
             // S6R-20, RTE-10: ours, and nobody has it.
             return Err(unreachable(DropReason::NullRoute, Unreachable::RejectRoute));
         }
-        let avoided = found.avoided.and_then(|route| route.next_hop.map(|next_hop| (route.link, next_hop)));
-        Ok((found.route.link, found.route.next_hop_for(destination), avoided))
+        // RTE-2 [RFC 4861 §5.2]: on-link means the destination itself.
+        Ok((found.route.link, found.route.next_hop.as_ref().unwrap_or(destination), found.avoided))
     }
 }
 
-/// What counts of an inner header beside its addresses, and the length that
-/// does for the MTU.
+/// What counts of an inner header, and the length that does for the MTU.
 #[derive(Clone, Copy)]
 pub(crate) struct InnerHeader {
+    pub(crate) source: Ipv6Addr,
+    pub(crate) destination: Ipv6Addr,
     pub(super) traffic_class: u8,
     pub(super) hop_limit: u8,
     pub(super) len: usize,
@@ -254,30 +281,26 @@ impl InnerHeader {
     pub(super) fn read(packet: &mut PacketMut<'_>) -> Option<InnerHeader> {
         let header = ipv6::Header::parse(packet.as_slice()).ok()?;
         let (traffic_class, hop_limit, len) = (header.traffic_class(), header.hop_limit(), header.packet_len());
+        let (source, destination) = (header.source(), header.destination());
         packet.truncate(len);
         let len = match packet.segment_size() {
             None => len,
             size => mtu::length_on_the_wire(packet.as_slice(), size),
         };
-        Some(InnerHeader { traffic_class, hop_limit, len })
+        Some(InnerHeader { source, destination, traffic_class, hop_limit, len })
     }
 
     /// That of a packet that was decapsulated.
     #[inline]
     pub(super) fn behind(flow: &Flow, exit: ecn::Exit, packet: &PacketMut<'_>) -> InnerHeader {
         InnerHeader {
+            source: flow.inner_source,
+            destination: flow.inner_destination,
             traffic_class: flow.traffic_class & 0xfc | exit.ecn.bits(),
             hop_limit: flow.hop_limit,
             len: mtu::length_on_the_wire(packet.as_slice(), packet.segment_size()),
         }
     }
-}
-
-/// Who a packet is from and to.
-#[inline]
-pub(crate) fn ends(packet: &PacketMut<'_>) -> Option<(Ipv6Addr, Ipv6Addr)> {
-    let header = packet.as_slice().first_chunk()?;
-    Some((ipv6_at::<8, 40>(header), ipv6_at::<24, 40>(header)))
 }
 
 impl Way {

@@ -10,7 +10,7 @@ use crate::isatap::addr::{self, embedded_ipv4};
 use crate::isatap::ingress;
 use crate::isatap::prl::{EntryOrigin, Prl};
 use crate::link::{Admitted, Denied, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits};
-use crate::nd::learned::{self, LearnedPrefix, Prefixes};
+use crate::nd::learned::{self, Prefixes};
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix};
 use crate::proto41::underlay::Underlay;
 use crate::proto41::{Flow, Marks};
@@ -142,8 +142,7 @@ impl<C: Capacity> IsatapLink<C> {
     /// same as on-link: L and A of an advertisement are independent.
     /// `NDP-33 [RFC 5942 §4]`
     fn makes_addresses(&self, address: &Ipv6Addr) -> bool {
-        let autonomous = |row: &LearnedPrefix| row.valid_until().is_some() && row.prefix().contains(address);
-        Ipv6Prefix::LINK_LOCAL.contains(address) || self.prefixes.iter().any(autonomous)
+        Ipv6Prefix::LINK_LOCAL.contains(address) || self.prefixes.makes_addresses(address)
     }
 
     /// The outer source for an inner source.
@@ -258,10 +257,12 @@ impl<C: Capacity> Link for IsatapLink<C> {
         if !self.underlay.may_send_to(destination) {
             return Err(DropReason::DestinationRefused);
         }
-        if self.knows(destination) {
+        // Whoever is in a table is marked: see `mark`.
+        let is_marked = self.underlay.marks.may_have(destination);
+        if is_marked && self.knows(destination) {
             return Err(DropReason::KnownRouter);
         }
-        if !self.prl.lists(destination) {
+        if !is_marked || !self.prl.lists(destination) {
             // SEC-2
             ingress::member(destination, &self.members)?;
         }
@@ -283,7 +284,7 @@ impl<C: Capacity> Link for IsatapLink<C> {
     }
 
     fn is_on_link(&self, address: &Ipv6Addr) -> bool {
-        Ipv6Prefix::LINK_LOCAL.contains(address) || self.prefixes.is_on_link(address)
+        self.prefixes.is_plainly_on_link(address) || self.prefixes.is_on_link(address)
     }
 
     fn is_local(&self, address: &Ipv6Addr) -> bool {

@@ -25,7 +25,7 @@ mod prefixes;
 pub(crate) use dns::TimedSet;
 pub use dns::{DnsServer, SearchDomain, TimedRow};
 pub use parameters::LinkParameters;
-pub(crate) use prefixes::{Change, LearnedPrefix, Prefixes, TWO_HOURS};
+pub(crate) use prefixes::{Change, Prefixes, TWO_HOURS};
 
 use crate::time::{Expiry, Instant};
 

@@ -98,6 +98,13 @@ enum State {
     Failed { since: Instant },
 }
 
+impl State {
+    /// Something was sent.
+    fn delay(now: Instant) -> State {
+        State::Delay { until: now.saturating_add(DELAY_FIRST_PROBE_TIME) }
+    }
+}
+
 impl<K: Copy> Neighbor<K> {
     const fn stale(key: K, since: Instant) -> Self {
         Neighbor { key, state: State::Stale { since }, is_router: false, next_probe: Instant::ZERO }
@@ -170,19 +177,15 @@ impl<K: Copy + Eq, C: Count> Neighbors<K, C> {
     #[inline]
     pub fn note_sent(&mut self, now: Instant, key: K) -> Result<(), TableFull> {
         // Most packets go to one that is watched, whose state they do not change.
-        match self.rows.iter().find(|row| row.key == key) {
-            Some(row) if !matches!(row.state, State::Stale { .. }) => Ok(()),
-            _ => self.note_first_sent(now, key),
+        match self.rows.iter_mut().find(|row| row.key == key) {
+            Some(row) => {
+                if let State::Stale { .. } = row.state {
+                    row.state = State::delay(now);
+                }
+                Ok(())
+            }
+            None => self.add(now, key).map(|row| row.state = State::delay(now)),
         }
-    }
-
-    #[inline(never)]
-    fn note_first_sent(&mut self, now: Instant, key: K) -> Result<(), TableFull> {
-        let row = self.find_or_add(now, key)?;
-        if let State::Stale { .. } = row.state {
-            row.state = State::Delay { until: now.saturating_add(DELAY_FIRST_PROBE_TIME) };
-        }
-        Ok(())
     }
 
     /// Asks for a probe at once, without a packet sent: the check of a new
@@ -339,21 +342,23 @@ impl<K: Copy + Eq, C: Count> Neighbors<K, C> {
     }
 
     fn find_or_add(&mut self, now: Instant, key: K) -> Result<&mut Neighbor<K>, TableFull> {
+        match self.rows.iter().position(|row| row.key == key) {
+            Some(index) => self.rows.get_mut(index).ok_or(TableFull::new(Table::Neighbors)),
+            None => self.add(now, key),
+        }
+    }
+
+    /// Watches a new one.
+    #[inline(never)]
+    fn add(&mut self, now: Instant, key: K) -> Result<&mut Neighbor<K>, TableFull> {
         let full = TableFull::new(Table::Neighbors);
-        let index = match self.rows.iter().position(|row| row.key == key) {
-            Some(index) => index,
-            None => {
-                if self.rows.view().is_full() {
-                    let ranked =
-                        self.rows.iter().enumerate().filter_map(|(at, row)| Some((row.eviction_rank(now)?, at)));
-                    let (_, victim) = ranked.min().ok_or(full)?;
-                    self.rows.take(victim);
-                }
-                self.rows.add(Neighbor::stale(key, now), Table::Neighbors)?;
-                self.rows.len().saturating_sub(1)
-            }
-        };
-        self.rows.get_mut(index).ok_or(full)
+        if self.rows.view().is_full() {
+            let ranked = self.rows.iter().enumerate().filter_map(|(at, row)| Some((row.eviction_rank(now)?, at)));
+            let (_, victim) = ranked.min().ok_or(full)?;
+            self.rows.take(victim);
+        }
+        self.rows.add(Neighbor::stale(key, now), Table::Neighbors)?;
+        self.rows.last_mut().ok_or(full)
     }
 }
 

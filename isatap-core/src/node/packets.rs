@@ -6,7 +6,7 @@ use super::Node;
 use crate::capacity::Capacity;
 use crate::datapath::{
     Avoided, Datapath, Decision, Entrance, Fit, InnerHeader, Kept, Memory, NOWHERE, Origin, Owner, Question, Refusal,
-    Remember, Unverified, Way, ends,
+    Remember, Unverified, Way,
 };
 use crate::drop_reason::{DropReason, Tally};
 use crate::engine::{Verdict, Via};
@@ -74,7 +74,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
     /// `None`: nothing.
     #[inline(never)]
     fn answer_for_stack(&mut self, link: LinkId, packet: &mut PacketMut<'_>) -> Option<Verdict> {
-        let (_, destination) = ends(packet)?;
+        let destination = ipv6::Header::parse(packet.as_slice()).ok()?.destination();
         if !self.datapath.is_local(link, &destination) {
             return None;
         }
@@ -105,8 +105,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
         // A link-local sender is on the link that it spoke from.
         packet.set_link(destination.is_unicast_link_local().then_some(link));
         let (origin, header) = (Origin::Local, InnerHeader::of(packet)?);
-        let (source, destination) = ends(packet)?;
-        let (way, avoided) = self.datapath.way(origin, packet.link(), &source, &destination).ok()?;
+        let (way, avoided) = self.datapath.way(origin, packet.link(), &header.source, &header.destination).ok()?;
         let fit = way.fit(origin, &header).ok()?;
         // SEC-1: no answer waits for a neighbour.
         if !self.ask_neighbor(way.link, &way.next_hop, false).0.passes() {

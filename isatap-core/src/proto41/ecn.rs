@@ -75,11 +75,23 @@ impl Default for TosMode {
 #[inline]
 #[must_use]
 pub const fn outer_tos(tos: TosMode, ecn: EcnMode, traffic_class: u8) -> u8 {
-    let dscp = match tos {
-        TosMode::Fixed(dscp) => dscp << 2,
-        TosMode::CopyTrafficClass => traffic_class & 0xfc,
+    let (fixed, copied) = tos_bits(tos, ecn);
+    fixed | traffic_class & copied
+}
+
+/// The outer TOS octet's bits that are set in any case, and those that the inner
+/// traffic class gives.
+#[inline]
+pub(crate) const fn tos_bits(tos: TosMode, ecn: EcnMode) -> (u8, u8) {
+    let (fixed, dscp) = match tos {
+        TosMode::Fixed(dscp) => (dscp << 2, 0),
+        TosMode::CopyTrafficClass => (0, 0xfc),
     };
-    dscp | enter(ecn, Ecn::of(traffic_class)).bits()
+    let ecn = match ecn {
+        EcnMode::Normal => 3,
+        EcnMode::Compatibility => 0,
+    };
+    (fixed, dscp | ecn)
 }
 
 /// The outer codepoint of a packet that enters a tunnel.
@@ -111,14 +123,18 @@ pub struct Exit {
 /// and the inner packet cannot say so; the drop then tells its sender.
 #[inline]
 pub const fn exit(inner: Ecn, outer: Ecn) -> Result<Exit, DropReason> {
+    // Most outer headers say nothing: one comparison instead of a table.
+    if matches!(outer, Ecn::NotEct) {
+        return Ok(Exit { ecn: inner, log: false });
+    }
     // TUN-52 [RFC 6040 §4.2]
     let (ecn, log) = match (inner, outer) {
+        (inner, Ecn::NotEct) => (inner, false),
         (Ecn::NotEct, Ecn::Ce) => return Err(DropReason::EcnNotCapable),
-        (Ecn::NotEct, Ecn::NotEct) => (Ecn::NotEct, false),
         (Ecn::NotEct, Ecn::Ect0 | Ecn::Ect1) => (Ecn::NotEct, true),
-        (Ecn::Ect0, Ecn::NotEct | Ecn::Ect0) => (Ecn::Ect0, false),
+        (Ecn::Ect0, Ecn::Ect0) => (Ecn::Ect0, false),
         (Ecn::Ect0, Ecn::Ect1) => (Ecn::Ect1, false),
-        (Ecn::Ect1, Ecn::NotEct | Ecn::Ect1) => (Ecn::Ect1, false),
+        (Ecn::Ect1, Ecn::Ect1) => (Ecn::Ect1, false),
         (Ecn::Ect1, Ecn::Ect0) => (Ecn::Ect1, true),
         (Ecn::Ect0 | Ecn::Ect1, Ecn::Ce) => (Ecn::Ce, false),
         (Ecn::Ce, outer) => (Ecn::Ce, matches!(outer, Ecn::Ect1)),

@@ -3,7 +3,7 @@
 
 use core::net::Ipv4Addr;
 
-use super::ecn::{EcnMode, TosMode, outer_tos};
+use super::ecn::{EcnMode, TosMode, tos_bits};
 use super::icmp::{TunnelError, TunnelErrorKind};
 use super::mtu::{MtuMode, PathMtus};
 use super::{Marks, Outer};
@@ -85,13 +85,13 @@ impl OuterPolicy {
     /// The same for any packet.
     #[inline]
     pub(crate) fn stamp(&self) -> Stamp {
-        let tos = outer_tos(self.tos, self.ecn, 0);
+        let (tos, copied) = tos_bits(self.tos, self.ecn);
         let ttl = match self.ttl {
             // No IPv4 packet has less.
             TtlMode::Fixed(ttl) => ttl.max(1),
             TtlMode::CopyHopLimit => 0,
         };
-        Stamp { tos, copied: outer_tos(self.tos, self.ecn, 0xff) ^ tos, ttl }
+        Stamp { tos, copied, ttl }
     }
 }
 

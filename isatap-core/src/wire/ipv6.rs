@@ -40,11 +40,10 @@ impl<'a> Header<'a> {
     #[inline]
     pub fn parse(packet: &'a [u8]) -> Result<Self, ParseError> {
         let header = Header::parse_quoted(packet)?;
-        let payload = header
-            .payload
-            .get(..usize::from(header.payload_length()))
-            .ok_or(error(ParseErrorKind::Truncated, packet.len()))?;
-        Ok(Header { payload, ..header })
+        if header.payload.len() < usize::from(header.payload_length()) {
+            return Err(error(ParseErrorKind::Truncated, packet.len()));
+        }
+        Ok(header)
     }
 
     /// The header of a packet of which only the beginning is there, as an

@@ -2,6 +2,7 @@
 use super::*;
 use crate::capacity::{Small, Standard};
 use crate::nd::option::{PrefixFlags, PrefixInformation};
+use crate::prefix::is_never_unicast;
 use crate::time::{Instant, Lifetime};
 use proptest::prelude::*;
 use std::vec::Vec;
@@ -119,6 +120,25 @@ fn judged<C: Capacity>(link: &IsatapLink<C>, flow: &Flow) -> Result<Admitted, De
     link.judge(&Judged { outer_source, outer_destination, inner_source, inner_destination })
 }
 
+/// Where a packet goes, by the tables alone.
+fn resolved<C: Capacity>(
+    link: &IsatapLink<C>,
+    source: &Ipv6Addr,
+    next_hop: &Ipv6Addr,
+) -> Result<Resolution, DropReason> {
+    let destination = embedded_ipv4(next_hop).ok_or(DropReason::NextHopUnresolvable)?;
+    if is_never_unicast(destination) || link.locators().iter().any(|own| own.excludes(destination)) {
+        return Err(DropReason::DestinationRefused);
+    }
+    if link.known_routers().any(|router| router == destination) {
+        return Err(DropReason::KnownRouter);
+    }
+    if !link.prl.iter().any(|router| router.address() == destination) {
+        ingress::member(destination, &link.members)?;
+    }
+    Ok(Resolution::To { source: link.outer_source(source, destination)?, destination })
+}
+
 fn agrees<C: Capacity>(ops: Vec<Op>, flows: &[Flow], router: bool) -> Result<(), TestCaseError> {
     let mut link = IsatapLink::<C>::new(OuterPolicy::DEFAULT, router);
     let mut now = Instant::from_secs(1);
@@ -129,6 +149,11 @@ fn agrees<C: Capacity>(ops: Vec<Op>, flows: &[Flow], router: bool) -> Result<(),
                 prop_assert_eq!(judged(&link, flow), Ok(from), "{:?}", flow);
             }
             prop_assert_eq!(link.admit(flow), judged(&link, flow), "{:?}", flow);
+            let Flow { inner_source, inner_destination, .. } = flow;
+            for (source, next_hop) in [(inner_destination, inner_source), (inner_source, inner_destination)] {
+                let found = link.resolve(source, next_hop);
+                prop_assert_eq!(found, resolved(&link, source, next_hop), "{:?}", (source, next_hop));
+            }
         }
     }
     Ok(())
@@ -136,7 +161,7 @@ fn agrees<C: Capacity>(ops: Vec<Op>, flows: &[Flow], router: bool) -> Result<(),
 
 proptest! {
     #[test]
-    fn isa_40_isa_42_isa_50_sec_2_sec_4_what_is_plain_is_what_the_checks_one_by_one_let_in(
+    fn isa_40_isa_42_isa_50_sec_2_sec_4_what_is_plain_is_what_the_checks_one_by_one_say(
         ops in prop::collection::vec(op(), 1..24),
         ends in prop::collection::vec(ends(), 24),
         router: bool,

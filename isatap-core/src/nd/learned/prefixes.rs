@@ -179,6 +179,14 @@ impl<K: Count> Prefixes<K> {
         self.rows.bounded().iter().any(|row| row.is_on_link() && row.prefix.contains_halves(high, low))
     }
 
+    /// Whether addresses are made of a prefix that the address lies in.
+    #[inline]
+    #[must_use]
+    pub(crate) fn makes_addresses(&self, address: &Ipv6Addr) -> bool {
+        let (high, low) = halves(address);
+        self.rows.bounded().iter().any(|row| row.valid != OVER && row.prefix.contains_halves(high, low))
+    }
+
     /// Whether the address is link-local or lies in the first on-link /64;
     /// `false` says only that [`is_on_link`](Self::is_on_link) must be asked.
     #[inline(always)]
