@@ -1,15 +1,18 @@
 //! Nodes that remember decisions, and packets of flows that they know or do
 //! not know.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use isatap_core::capacity::Standard;
 use isatap_core::datapath::{Decision, Decisions};
 use isatap_core::engine::{Machine, Verdict};
-use isatap_core::isatap::HostConfig;
+use isatap_core::isatap::{HostConfig, addr};
 use isatap_core::node::{AnyNode, IsatapHost};
 
 use crate::inputs::{self, Arrived, HOST, NOW, REMOTE};
+
+/// A third host of the site.
+const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 4);
 
 /// A table of some flows.
 pub type Table = Decisions<[Decision; 64]>;
@@ -32,6 +35,16 @@ pub fn forwarder() -> &'static mut Router {
 pub fn sender() -> &'static mut Host {
     let host = host();
     assert!(matches!(host.encapsulate(NOW, &mut inputs::to_peer(64)), Verdict::Tunnel { .. }));
+    host
+}
+
+/// A host that has sent a packet to the peer, and then one to another.
+pub fn sender_of_two() -> &'static mut Host {
+    let host = sender();
+    let (_, own) = inputs::site_addresses();
+    let other = addr::address(&inputs::site(), OTHER).expect("a /64");
+    let mut packet = inputs::packet(&inputs::inner(64, own, other));
+    assert!(matches!(host.encapsulate(NOW, &mut packet), Verdict::Tunnel { .. }));
     host
 }
 

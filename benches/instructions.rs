@@ -251,6 +251,13 @@ fn known_encapsulate(host: Remembering, mut packet: Packet) -> Verdict {
 }
 
 #[library_benchmark]
+#[bench::bytes_64(decisions::sender_of_two(), inputs::to_peer(64))]
+#[bench::bytes_1280(decisions::sender_of_two(), inputs::to_peer(1280))]
+fn known_encapsulate_other(host: Remembering, mut packet: Packet) -> Verdict {
+    ours::node_encapsulate(black_box(host), black_box(&mut packet))
+}
+
+#[library_benchmark]
 #[bench::bytes_64(decisions::host(), inputs::to_peer(64))]
 #[bench::bytes_1280(decisions::host(), inputs::to_peer(1280))]
 fn new_encapsulate(host: Remembering, mut packet: Packet) -> Verdict {
@@ -553,6 +560,7 @@ library_benchmark_group!(
         node_decapsulate_ipv4,
         node_forward,
         known_encapsulate,
+        known_encapsulate_other,
         new_encapsulate,
         known_decapsulate,
         new_decapsulate,
