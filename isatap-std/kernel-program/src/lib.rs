@@ -83,7 +83,7 @@ fn send(packet: Packet) -> Option<i32> {
         device: u64::from(packet.device()),
     };
     let path = PATHS.get(&key)?;
-    if path.ports != 0 && !teredo::is_plain(packet, 0, ipv6[6], &path.used) {
+    if path.ports != 0 && !teredo::is_plain(packet, 0, ipv6, &path.used) {
         return None;
     }
     if !is_good(&path.life) || len_on_the_wire(packet, ipv6[6], len)? > path.mtu {
@@ -163,7 +163,7 @@ fn receive(packet: Packet) -> Option<i32> {
         UDP => {
             let ipv6 = packet.bytes::<40>(42)?;
             let admission = admission(packet, front, ipv6, IPV4_HEADER + UDP_HEADER, half(front, 34))?;
-            let is_open = teredo::is_plain(packet, 42, ipv6[6], &admission.used) && teredo::is_whole(front, ipv6);
+            let is_open = teredo::is_plain(packet, 42, ipv6, &admission.used) && teredo::is_whole(front, ipv6);
             if !is_open { None } else { deliver(packet, front, ipv6, admission, true) }
         }
         _ => None,

@@ -8,15 +8,15 @@ use crate::kernel::{Packet, coarse_now, random, store};
 use crate::layout::{Path, Used};
 use crate::{ICMPV6, RENEWAL, UDP, UDP_HEADER, be16, half, put};
 
-/// Whether this is a single packet of UDP or ICMPv6 whose `ipv6` header begins at that byte, of a row whose
+/// Whether this is a single packet of UDP or ICMPv6 whose IPv6 header begins `at` that byte, of a row whose
 /// packets are.
 #[inline(always)]
-pub fn is_plain(packet: Packet, ipv6: usize, next_header: u8, used: &Used) -> bool {
-    let is_data = match next_header {
-        // Only one with a checksum.
-        UDP => packet.bytes::<8>(ipv6 + 40).is_some_and(|udp| udp[6] | udp[7] != 0),
+pub fn is_plain(packet: Packet, at: usize, ipv6: &[u8; 40], used: &Used) -> bool {
+    let is_data = match ipv6[6] {
+        // Only one with a checksum, of all that the packet holds: a surplus area [RFC 9868] is in none.
+        UDP => packet.bytes::<8>(at + 40).is_some_and(|udp| udp[6] | udp[7] != 0 && be16(udp, 4) == be16(ipv6, 4)),
         // Neighbor Discovery is user space's.
-        ICMPV6 => packet.bytes::<1>(ipv6 + 40).is_some_and(|kind| kind[0] < 133),
+        ICMPV6 => packet.bytes::<1>(at + 40).is_some_and(|kind| kind[0] < 133),
         // TCP is faster there: sockets take it in pieces of 64 KiB, and nobody joins it here.
         _ => false,
     };

@@ -4,7 +4,7 @@
 //! compares all of their bytes.
 
 /// What a decision about a packet from a tunnel's device read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub(crate) struct PathKey {
     pub(crate) source: [u64; 2],
@@ -39,7 +39,7 @@ pub(crate) struct Path {
 }
 
 /// What a decision about a packet from the network read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub(crate) struct AdmissionKey {
     pub(crate) inner_source: [u64; 2],

@@ -183,3 +183,55 @@ for n in range(20):
     header = struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(inner), 0, 0, 64, 17, 0) + v4(source) + v4(destination)
     sender.sendto(header + udp + inner, (destination, 0))
 "#;
+
+/// What lies behind a UDP packet in its IPv6 packet [RFC 9868] is in no checksum of that.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_packet_with_a_surplus_area_has_the_checksum_of_all_its_bytes() {
+    let lab = Lab::new();
+    let internet = lab.wire();
+    let server = server_namespace(&lab, &internet);
+    let (relay, native) = relayed(&lab, &internet, &server);
+    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
+    let _server = our_server(&server);
+    let _relay = start(&relay, "relay", &format!("--local {RELAY} --bind :41000 {REQUIRED}"));
+    // Its socket looks at each checksum.
+    let client = format!("--server {SERVER} --bind :{PORT} --kernel-path off");
+    let _client = start(&a.client, "client", &client);
+    let ours = teredo_address(&a.client);
+    peers::ping(&a.client, "2001:db8:1::7");
+    let script = native.file("surplus.py", SURPLUS);
+    let came = || -> u64 {
+        let told = a.client.ok("grep -w Udp6NoPorts /proc/net/snmp6");
+        told.split_whitespace().last().unwrap().parse().unwrap()
+    };
+    for surplus in [0, 8, 1] {
+        let (before, carried) = (came(), told(&relay, ".kernel_path.sent"));
+        native.ok(&format!("python3 {script} 2001:db8:1::7 {ours} {surplus}"));
+        wait_until(&format!("UDP packets with {surplus} bytes behind them"), PATIENCE, || came() >= before + 195);
+        if surplus == 0 {
+            wait_until("them to be the kernel's", PATIENCE, || told(&relay, ".kernel_path.sent") > carried + 100);
+        }
+    }
+}
+
+const SURPLUS: &str = r#"
+import socket, struct, sys, time
+source, destination, surplus = sys.argv[1], sys.argv[2], int(sys.argv[3])
+v6 = lambda text: socket.inet_pton(socket.AF_INET6, text)
+
+def checksum(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+sender = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+for n in range(200):
+    udp = struct.pack("!HHHHI", 5555, 7777, 12, 0, n)
+    sum_ = checksum(v6(source) + v6(destination) + struct.pack("!II", 12, 17) + udp) or 0xffff
+    udp = udp[:6] + struct.pack("!H", sum_) + udp[8:] + bytes(range(1, 9))[:surplus]
+    header = struct.pack("!IHBB", 6 << 28, len(udp), 17, 64) + v6(source) + v6(destination)
+    sender.sendto(header + udp, (destination, 0))
+    time.sleep(0.005)
+"#;
