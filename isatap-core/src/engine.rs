@@ -82,9 +82,16 @@ pub trait Machine {
     /// source, for which the quote must hold the inner header. `TUN-40`
     fn handle_icmpv4(&mut self, now: Instant, message: &mut PacketMut<'_>) -> Verdict;
 
-    /// A number that changes when decisions that were told may hold no more.
+    /// A number that changes when decisions that were told may hold no more, but for what
+    /// [`poll_void`](Self::poll_void) says.
     fn generation(&self) -> u32 {
         0
+    }
+
+    /// An inner address: decisions that were told about packets to it and from it hold no more. To be asked after each
+    /// call, before what that told is remembered, until there is none.
+    fn poll_void(&mut self) -> Option<Ipv6Addr> {
+        None
     }
 
     /// The decision about the packet that was [encapsulated](Self::encapsulate) last, if it is remembered and needs

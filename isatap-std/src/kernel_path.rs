@@ -26,11 +26,12 @@
 //!   nothing forwards any more. A device that goes, to another namespace too, loses them at once, and so does one
 //!   that no packets of any link come by any more.
 //! - What went by a row is counted once a second, and notes that the neighbour is used (NDP-50), or that a peer
-//!   of Teredo was spoken to or heard: up to a second late, of 30.
+//!   of Teredo was spoken to or heard: when it was counted the time before, up to two seconds too early, of 30.
 //! - Of Teredo there are rows for peers that know each other and with which nothing is under way, ports and all:
-//!   void as soon as one moves, is asked for or is forgotten (`isatap_core`'s `teredo::carried`). Datagrams that leave
+//!   those about one go as soon as it moves, is asked for or is forgotten (`isatap_core`'s `teredo::carried`): who does that
+//!   all the time costs others none. Datagrams that leave
 //!   have a checksum. Of one that came it is looked at, or that of the packet inside is by who receives that.
-//! - New flows cost the kernel's tables 2,000 writings a second at most. A new one takes the place of a
+//! - New flows, and those whose rows are void, cost the kernel's tables 2,000 writings a second at most. A new one takes the place of a
 //!   row that carried nothing lately; a row stays when the daemon has forgotten the flow; one by which
 //!   nothing goes, since its packets are not plain or come another way, is not written again and again.
 //!
@@ -88,7 +89,7 @@ use isatap_core::engine::{Admits, Carried, Sends};
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -204,7 +205,7 @@ impl KernelPath {
     /// The way of a flow: a new one may be one too many to ask about.
     fn way(&mut self, now: Instant, question: Question, wish: Wish) -> Option<Answer> {
         let known = self.ways.known(now, &question);
-        if known.is_none() && wish == Wish::New && !self.budget.take(now) {
+        if known.is_none() && wish.is_rationed() && !self.budget.take(now) {
             return None;
         }
         Some(known.unwrap_or_else(|| self.ways.ask(&self.netlink, now, question)))
@@ -263,7 +264,7 @@ impl Shortcut for KernelPath {
         let Some((asked, way)) = self.way(now, question, wish) else { return };
         self.places.note(from, Side::Tunnel, way.err());
         let Ok(way) = way else { return };
-        if wish == Wish::New && !self.budget.take(now) {
+        if wish.is_rationed() && !self.budget.take(now) {
             return;
         }
         let path = Path::of(sends, way, bound.mark, Life::new(self.generation, now, asked, sends.until));
@@ -296,7 +297,10 @@ impl Shortcut for KernelPath {
         };
         let key = AdmissionKey::of(admits, interface);
         let wish = self.admissions.wish(now, &key, self.generation);
-        if wish == Wish::Nothing || (wish == Wish::New && !(admits.again && self.budget.take(now))) {
+        if wish == Wish::Nothing || (wish == Wish::New && !admits.again) {
+            return;
+        }
+        if wish.is_rationed() && !self.budget.take(now) {
             return;
         }
         let asked = match question.map(|question| self.way(now, question, wish)) {
@@ -328,6 +332,11 @@ impl Shortcut for KernelPath {
             self.serial += 1;
         }
         self.tell();
+    }
+
+    fn forget(&mut self, peer: Ipv6Addr) {
+        self.paths.remove_of(peer);
+        self.admissions.remove_of(peer);
     }
 
     fn follow_device(&mut self, now: Instant, link: LinkId, device: Option<&str>) -> Result<(), Error> {

@@ -75,7 +75,8 @@ fn peers() -> PeerTable<[Peer; 64]> {
 fn shorten(machine: &mut impl Machine, u: &Unknown) {
     keep((machine.generation(), machine.last_sends(), machine.last_admits()));
     let (link, destination, peer) = (u.link(), any(Some(u.ipv4())), u.ipv6());
-    machine.carried(u.now(), &Carried { link, device: link, destination, peer, packets: u.value() });
+    keep(machine.poll_void());
+    machine.carried(u.now(), &Carried { link, device: link, destination, peer, since: u.now(), packets: u.value() });
 }
 
 fn client(u: &Unknown) -> AnyClient {

@@ -8,7 +8,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::packet::LinkId;
-use crate::time::Expiry;
+use crate::time::{Expiry, Instant};
 
 /// Packets from the inside with these addresses go into a tunnel; those of protocol 41 with
 /// "do not fragment" set, datagrams of UDP without.
@@ -75,6 +75,8 @@ pub struct Carried {
     pub destination: Option<Ipv4Addr>,
     /// The inner address of the other end: the destination of what left, the source of what came in.
     pub peer: Ipv6Addr,
+    /// They went no sooner than that, and it is not known when.
+    pub since: Instant,
     /// How many. One that stands for several counts once.
     pub packets: u64,
 }

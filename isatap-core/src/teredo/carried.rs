@@ -91,7 +91,8 @@ impl Last {
     }
 }
 
-/// Counts what was carried, and notes that its peer was spoken to or heard.
+/// Counts what was carried, and notes that its peer was spoken to or heard: not later than is sure. Who looks late, after
+/// a night's sleep, has nobody believed to be where he was heard the evening before. [RFC 4380 §5.2.4]
 pub(super) fn note<S: Storage<Peer>>(
     peers: &mut PeerTable<S>,
     counters: &mut Counters<u64>,
@@ -101,10 +102,11 @@ pub(super) fn note<S: Storage<Peer>>(
     let by_kind = if carried.destination.is_some() { &mut counters.tunnelled } else { &mut counters.delivered };
     *by_kind = by_kind.saturating_add(carried.packets);
     counters.entered = counters.entered.saturating_add(carried.packets);
+    let at = carried.since.min(now);
     match (peers.find_mut(&carried.peer), carried.destination) {
-        (Some(peer), Some(_)) => peer.note_sent(now),
+        (Some(peer), Some(_)) => peer.note_sent(at),
         // Nobody else is believed to have been heard where it is trusted.
-        (Some(peer), None) if peer.is_settled() => peer.note_received(now),
+        (Some(peer), None) if peer.is_settled() => peer.note_received(at),
         _ => {}
     }
 }
@@ -127,12 +129,30 @@ pub(super) mod told {
         Admits(u32, Admits),
     }
 
+    /// After a packet: what holds no more goes, and what was told comes.
+    pub(in crate::teredo) fn hear(told: &mut Vec<Told>, machine: &mut impl Machine) {
+        forget(told, machine);
+        told.extend(Told::of(machine));
+    }
+
+    pub(in crate::teredo) fn forget(told: &mut Vec<Told>, machine: &mut impl Machine) {
+        while let Some(peer) = machine.poll_void() {
+            told.retain(|told| told.peer() != peer);
+        }
+    }
+
     impl Told {
-        /// After a packet.
-        pub(in crate::teredo) fn of(machine: &impl Machine) -> Option<Self> {
+        fn of(machine: &impl Machine) -> Option<Self> {
             let generation = machine.generation();
             let sends = machine.last_sends().map(|sends| Told::Sends(generation, sends));
             sends.or_else(|| machine.last_admits().map(|admits| Told::Admits(generation, admits)))
+        }
+
+        fn peer(&self) -> Ipv6Addr {
+            match self {
+                Told::Sends(_, sends) => sends.destination,
+                Told::Admits(_, admits) => admits.source,
+            }
         }
 
         pub(in crate::teredo) fn is_current(&self, machine: &impl Machine, now: Instant) -> bool {

@@ -254,7 +254,7 @@ impl Peer {
     /// A packet came straight from it.
     #[inline]
     pub fn note_received(&mut self, now: Instant) {
-        self.received = Stamp::at(now);
+        self.received = self.received.max(Stamp::at(now));
         // TER-45: a direct answer ends the count of bubbles.
         self.bubbles = 0;
     }
@@ -262,7 +262,7 @@ impl Peer {
     /// A packet went to it.
     #[inline]
     pub fn note_sent(&mut self, now: Instant) {
-        self.sent = Stamp::at(now);
+        self.sent = self.sent.max(Stamp::at(now));
     }
 
     /// This node's own traffic waits for it.

@@ -401,6 +401,10 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Machine for Relay<P, Q> {
         self.peers.changes()
     }
 
+    fn poll_void(&mut self) -> Option<Ipv6Addr> {
+        self.peers.next_void()
+    }
+
     fn last_sends(&self) -> Option<Sends> {
         self.last.sends(&self.peers, self.link, self.config.local())
     }

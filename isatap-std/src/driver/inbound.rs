@@ -39,6 +39,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                 Some(reason) => self.machine.refused(now, reason),
                 None => self.machine.decapsulate(now, outer, &mut packet),
             };
+            self.shorter.heed(&mut *self.machine, &mut self.outgoing);
             match verdict {
                 Verdict::Drop(_) => {}
                 Verdict::Deliver { link, .. } => {

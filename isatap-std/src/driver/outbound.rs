@@ -10,7 +10,7 @@ use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::proto41::Outer;
 use isatap_core::time::Instant;
 use std::io::ErrorKind;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 /// A packet of the slab that the machine has encapsulated; it may stand for several.
@@ -27,6 +27,11 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
+    /// Nothing is told of it if it is for that peer.
+    pub(super) fn forget(&mut self, peer: Ipv6Addr) {
+        self.known = self.known.filter(|(_, sends)| sends.destination != peer);
+    }
+
     /// `packet` lies in the slab's buffer of that number and leaves by `link`, which is bound so.
     pub(super) fn new(
         buffer: usize,
@@ -104,6 +109,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             packet.set_segment_size(received.header.segment_size());
             packet.set_link(Some(link));
             let verdict = self.machine.encapsulate(now, &mut packet);
+            self.shorter.heed(&mut *self.machine, &mut self.outgoing);
             port.counters.count_verdict(&verdict);
             if let Verdict::Tunnel { link: by, outer } = verdict {
                 let how = (outer, by, self.out.bound_of(by));

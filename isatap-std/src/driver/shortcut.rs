@@ -3,6 +3,7 @@
 //! The driver tells of decisions that served more than one packet, and when they hold no more; it
 //! hears what went by them. So counters are true, and neighbours that are used stay known.
 
+use super::outbound::Outgoing;
 use super::{Device, Driver, OuterSocket, Source};
 use crate::error::Error;
 use crate::proto41_socket::Bound;
@@ -10,7 +11,7 @@ use isatap_core::engine::{Admits, Carried, Machine, Sends};
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
 /// What carries packets instead of the driver.
@@ -24,6 +25,9 @@ pub trait Shortcut: fmt::Debug + Send {
 
     /// Only what is told while this is the number holds; 0: nothing does, and nothing is to be carried.
     fn follow(&mut self, generation: u64);
+
+    /// Nothing holds any more that was told of packets to this inner address and from it.
+    fn forget(&mut self, peer: Ipv6Addr);
 
     /// From now on this device is that of `link`; `None`: there is none.
     ///
@@ -119,6 +123,15 @@ impl Shorter {
         }
     }
 
+    /// What a call of the machine's has voided goes before what it tells comes: there, and of `outgoing`.
+    #[inline]
+    pub(super) fn heed(&mut self, machine: &mut impl Machine, outgoing: &mut [Outgoing]) {
+        while let Some(peer) = machine.poll_void() {
+            outgoing.iter_mut().for_each(|sent| sent.forget(peer));
+            self.way.iter_mut().for_each(|way| way.forget(peer));
+        }
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.way.as_ref().and_then(|way| way.deadline())
     }
@@ -177,6 +190,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// Tells the shorter way which decisions hold, after anything may have changed. None do while packets are
     /// recorded: all are to be seen.
     pub fn follow(&mut self) {
+        self.shorter.heed(&mut *self.machine, &mut self.outgoing);
         let Some(way) = &mut self.shorter.way else { return };
         let generation = (u64::from(self.shorter.epoch) + 1) << 32 | u64::from(self.machine.generation());
         way.follow(if self.out.tap.is_some() { 0 } else { generation });

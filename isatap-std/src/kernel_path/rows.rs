@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use isatap_core::engine::Carried;
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
+use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -65,6 +66,8 @@ impl<K: Pod, V: Pod> Table<K, V> for HashMap<MapData, K, V> {
 pub(super) struct Rows<K, V, T = HashMap<MapData, K, V>> {
     table: T,
     written: IndexMap<K, Written>,
+    /// Which rows are about a peer.
+    of_peers: BTreeSet<(Ipv6Addr, K)>,
     /// The row that is looked at next: for what it has carried, and for one that gives way.
     cursor: usize,
     hand: usize,
@@ -98,6 +101,8 @@ struct Written {
     used: Used,
     /// Packets when it was written.
     before: u64,
+    /// When it was looked at last: what went since is still to be told.
+    looked: Instant,
     /// Until when the kernel surely took each plain packet.
     takes_until: Instant,
     /// Writings before that by which nothing went.
@@ -112,12 +117,13 @@ impl Written {
     }
 
     /// What went by the row, which is this in the kernel, since it was told last: from now on it is told.
-    fn tell<V: Value>(&mut self, row: Option<V>) -> Option<Carried> {
+    fn tell<V: Value>(&mut self, now: Instant, row: Option<V>) -> Option<Carried> {
+        let since = std::mem::replace(&mut self.looked, now);
         let used = *row?.used();
         let packets = used.packets.saturating_sub(self.used.packets);
         self.used = used;
         let About { link, device, destination, peer, .. } = self.about;
-        (packets > 0).then_some(Carried { link, device, destination, peer, packets })
+        (packets > 0).then_some(Carried { link, device, destination, peer, since, packets })
     }
 
     fn rests(&self, now: Instant) -> bool {
@@ -130,9 +136,18 @@ impl Written {
 pub(super) enum Wish {
     /// It has no row.
     New,
+    /// Its row is void: it is to be written as a new one is.
+    Void,
     /// Its row is to be written anew.
     Renewal,
     Nothing,
+}
+
+impl Wish {
+    /// Whether it is one of those that anybody may cause any number of.
+    pub(super) fn is_rationed(self) -> bool {
+        matches!(self, Wish::New | Wish::Void)
+    }
 }
 
 impl Life {
@@ -170,21 +185,46 @@ impl Value for Admission {
 }
 
 /// A key that is compared as the kernel does.
-pub(super) trait Key: Pod + Eq + Hash {}
+pub(super) trait Key: Pod + Hash + Ord {
+    /// None is less.
+    const FIRST: Self;
+}
 
-impl Key for PathKey {}
-impl Key for AdmissionKey {}
+impl Key for PathKey {
+    const FIRST: Self = Self { source: [0; 2], destination: [0; 2], device: 0 };
+}
+
+impl Key for AdmissionKey {
+    const FIRST: Self = Self {
+        inner_source: [0; 2],
+        inner_destination: [0; 2],
+        outer_source: 0,
+        outer_destination: 0,
+        device: 0,
+        ports: 0,
+    };
+}
 
 impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
     pub(super) fn new(table: T) -> Self {
-        Self { table, written: IndexMap::new(), cursor: 0, hand: 0, untold: Vec::new(), of: std::marker::PhantomData }
+        let of_peers = BTreeSet::new();
+        Self {
+            table,
+            written: IndexMap::new(),
+            of_peers,
+            cursor: 0,
+            hand: 0,
+            untold: Vec::new(),
+            of: std::marker::PhantomData,
+        }
     }
 
     /// What is to be done about a packet of this flow that user space has seen.
     pub(super) fn wish(&self, now: Instant, key: &K, generation: u64) -> Wish {
         match self.written.get(key) {
             Some(known) if known.rests(now) => Wish::Nothing,
-            Some(known) if known.generation == generation && now < known.at.saturating_add(APART) => Wish::Nothing,
+            Some(known) if known.generation != generation => Wish::Void,
+            Some(known) if now < known.at.saturating_add(APART) => Wish::Nothing,
             Some(_) => Wish::Renewal,
             None => Wish::New,
         }
@@ -212,16 +252,18 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
         };
         let before = used.packets;
         let takes_until = now.saturating_add(row.life().takes());
+        let looked = known.map_or(now, |known| known.looked);
         let mut written =
-            Written { at: now, generation, about, used: told, before, takes_until, in_vain, is_idle: false };
+            Written { at: now, generation, about, used: told, before, looked, takes_until, in_vain, is_idle: false };
         if in_vain >= IN_VAIN {
-            self.untold.extend(written.tell(there));
+            self.untold.extend(written.tell(now, there));
             self.table.remove(&key);
         } else {
             *row.used() = used;
             self.table.insert(key, row)?;
         }
         self.written.insert(key, written);
+        self.of_peers.insert((about.peer, key));
         Ok(())
     }
 
@@ -247,12 +289,11 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
             if is_good && !known.is_idle {
                 continue;
             }
-            let carried = known.tell(self.table.get(key));
+            let carried = known.tell(now, self.table.get(key));
             known.is_idle = carried.is_none();
             self.untold.extend(carried);
             if !is_good || carried.is_none() {
-                self.table.remove(key);
-                self.written.swap_remove_index(at);
+                self.remove_at(at);
             }
         }
         self.written.len() < MOST
@@ -269,15 +310,22 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
             let Some((key, known)) = self.written.get_index_mut(self.cursor) else { return };
             // The kernel may have given the place to another row.
             let row = self.table.get(key);
-            let part = known.tell(row);
+            let part = known.tell(now, row);
             known.is_idle = row.is_some() && part.is_none();
             part.into_iter().for_each(&mut *carried);
             if known.rests(now) || row.is_some() && known.is_good(now, generation) {
                 self.cursor += 1;
             } else {
-                self.table.remove(key);
-                self.written.swap_remove_index(self.cursor);
+                self.remove_at(self.cursor);
             }
+        }
+    }
+
+    /// Removes a row of which all is told.
+    fn remove_at(&mut self, at: usize) {
+        if let Some((key, known)) = self.written.swap_remove_index(at) {
+            self.table.remove(&key);
+            self.of_peers.remove(&(known.about.peer, key));
         }
     }
 
@@ -288,15 +336,22 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
 
     /// Removes rows: what went by them is told next time.
     pub(super) fn remove_if(&mut self, goes: impl Fn(&About) -> bool) {
-        let Self { table, written, untold, .. } = self;
-        written.retain(|key, known| {
-            let goes = goes(&known.about);
-            if goes {
-                untold.extend(known.tell(table.get(key)));
-                table.remove(key);
-            }
-            !goes
-        });
+        let gone: Vec<K> = self.written.iter().filter(|(_, known)| goes(&known.about)).map(|(key, _)| *key).collect();
+        gone.iter().for_each(|key| self.remove(key));
+    }
+
+    /// The same of those about a peer; costs what these do.
+    pub(super) fn remove_of(&mut self, peer: Ipv6Addr) {
+        let first = (peer, K::FIRST);
+        while let Some((_, key)) = self.of_peers.range(first..).next().copied().filter(|(of, _)| *of == peer) {
+            self.remove(&key);
+        }
+    }
+
+    fn remove(&mut self, key: &K) {
+        let Some((at, _, known)) = self.written.get_full_mut(key) else { return };
+        self.untold.extend(known.tell(known.looked, self.table.get(key)));
+        self.remove_at(at);
     }
 }
 

@@ -235,3 +235,77 @@ for n in range(200):
     sender.sendto(header + udp, (destination, 0))
     time.sleep(0.005)
 "#;
+
+/// Who makes a relay believe him elsewhere again and again, or asks a client for a bubble each time, costs rows of his own.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_peer_that_is_in_question_all_the_time_costs_others_no_rows() {
+    let lab = Lab::new();
+    let internet = lab.wire();
+    let server = server_namespace(&lab, &internet);
+    let (relay, native) = relayed(&lab, &internet, &server);
+    let (a, hostile) = (lab.namespace("a"), lab.namespace("hostile"));
+    join_internet(&internet, &a, &["203.0.113.1"]);
+    join_internet(&internet, &hostile, &["203.0.113.66"]);
+    let _server = our_server(&server);
+    let _relay = start(&relay, "relay", &format!("--local {RELAY} --bind :41000 {REQUIRED}"));
+    let (_client, of_a) = client(&a);
+    peers::ping(&a, "2001:db8:1::7");
+    carries(&a, "2001:db8:1::7");
+    let script = hostile.file("hostile.py", HOSTILE);
+    for (who, command) in [(&relay, "moves".to_owned()), (&a, format!("asks {of_a}"))] {
+        hostile.start("hostile", &format!("python3 -u {script} {command}"));
+        let log = hostile.directory().join("hostile.log");
+        wait_until("him to begin", PATIENCE, || {
+            // The relay asks him where he is.
+            let _ = native.run("ping -6 -n -q -c 1 -W 0.2 2001:0:c633:6401:1016:63bf:34ff:8ebd");
+            hostile.succeeds(&format!("grep -q begins {}", log.display()))
+        });
+        let before = told(who, ".kernel_path.sent + .kernel_path.received");
+        a.ok("ping -6 -n -q -c 400 -i 0.005 2001:db8:1::7");
+        hostile.stop("hostile");
+        wait_until(&format!("rows that stay, of {}", who.name()), Duration::from_secs(3), || {
+            told(who, ".kernel_path.sent + .kernel_path.received") >= before + 700
+        });
+    }
+}
+
+const HOSTILE: &str = r#"
+import socket, struct, sys, time
+v4, v6 = socket.inet_aton, (lambda text: socket.inet_pton(socket.AF_INET6, text))
+me = ("203.0.113.66", 40000)
+inverted = lambda data: bytes(byte ^ 0xff for byte in data)
+own = v6("2001:0:c633:6401::")[:8] + b"\x10\x16" + inverted(struct.pack("!H", me[1])) + inverted(v4(me[0]))
+bubble = lambda to: struct.pack("!IHBB", 6 << 28, 0, 59, 255) + own + to
+sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+for number, each in enumerate(sockets):
+    each.bind((me[0], me[1] + number))
+
+def checksum(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+if sys.argv[1] == "moves":
+    # The relay believes who repeats the address that its bubble came from, wherever he is.
+    while True:
+        came = sockets[0].recv(2000)
+        came = came[8:] if came[:2] == b"\0\0" else came
+        if came[0] >> 4 == 6 and came[6] == 59:
+            break
+    packets = [(each, bubble(came[8:24]), ("198.51.100.9", 41000)) for each in sockets]
+else:
+    # A bubble by the server, and data from where its address says: each voids what the other began.
+    client = v6(sys.argv[2])
+    udp = struct.pack("!HHHH", 5, 9, 12, 0) + b"abcd"
+    sum_ = checksum(own + client + struct.pack("!II", 12, 17) + udp)
+    udp = udp[:6] + struct.pack("!H", sum_) + udp[8:]
+    data = struct.pack("!IHBB", 6 << 28, 12, 17, 64) + own + client + udp
+    packets = [(sockets[0], bubble(client), ("198.51.100.1", 3544)), (sockets[0], data, ("203.0.113.1", 40000))]
+print("begins")
+while True:
+    for sender, packet, to in packets:
+        sender.sendto(packet, to)
+        time.sleep(0.005)
+"#;

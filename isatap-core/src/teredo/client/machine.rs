@@ -59,6 +59,10 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
         self.peers.changes()
     }
 
+    fn poll_void(&mut self) -> Option<Ipv6Addr> {
+        self.peers.next_void()
+    }
+
     fn last_sends(&self) -> Option<Sends> {
         self.last.sends(&self.peers, self.link, self.local()?)
     }

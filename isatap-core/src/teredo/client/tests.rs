@@ -5,7 +5,7 @@ use crate::engine::{Admitted, Carried, Change, Entropy, Event, Machine, Verdict}
 use crate::packet::{HEADROOM, PacketMut};
 use crate::proto41::Outer;
 use crate::teredo::addr::{Address, CLIENT_LINK_LOCAL, Flags, SERVER_PORT};
-use crate::teredo::carried::told::Told;
+use crate::teredo::carried::told::{self, Told};
 use crate::teredo::ingress;
 use crate::teredo::ingress::Path;
 use crate::teredo::packet::{
@@ -266,7 +266,7 @@ impl Bench {
     fn receive_in_a_row(&mut self, path: Path, payload: &[u8]) -> Verdict {
         let mut twin = self.client.clone();
         let end = hand_in(&mut self.client, self.now, path, payload);
-        self.told.extend(Told::of(&self.client));
+        told::hear(&mut self.told, &mut self.client);
         if Datagram::parse(payload).is_ok_and(|datagram| datagram.trailer_bytes().is_empty()) {
             assert_eq!(hand_in(&mut twin, self.now, path, &[payload, &[0x80, 0]].concat()), end);
             assert_eq!(state(&twin), state(&self.client));
@@ -285,7 +285,7 @@ impl Bench {
         let mut packet = PacketMut::empty(&mut buffer);
         packet.copy_from(bytes).unwrap();
         let verdict = self.client.encapsulate(self.now, &mut packet);
-        self.told.extend(Told::of(&self.client));
+        told::hear(&mut self.told, &mut self.client);
         self.settle();
         verdict
     }
@@ -474,8 +474,9 @@ fn data_of_peers_that_know_each_other_may_be_carried_elsewhere() {
 fn what_was_carried_elsewhere_keeps_a_peer_reachable() {
     let mut bench = connected();
     let ((_, b), before) = (peer_b(), *bench.client.counters());
-    let part = |destination, packets| Carried { link: LINK, device: LINK, destination, peer: b, packets };
     bench.wait(Duration::from_secs(25));
+    let since = bench.now;
+    let part = |destination, packets| Carried { link: LINK, device: LINK, destination, peer: b, since, packets };
     bench.client.carried(bench.now, &part(None, 10));
     bench.client.carried(bench.now, &part(Some(LOCAL), 3));
     bench.now = bench.now.saturating_add(Duration::from_secs(20));
@@ -486,6 +487,23 @@ fn what_was_carried_elsewhere_keeps_a_peer_reachable() {
     // Who is nobody's peer is not made one.
     bench.client.carried(bench.now, &Carried { peer: native(), ..part(None, 1) });
     assert!(bench.peer(&native()).is_none());
+}
+
+/// The process stood still meanwhile, or the machine slept.
+#[test]
+fn what_was_carried_elsewhere_at_an_unknown_time_makes_nobody_reachable() {
+    let mut bench = connected();
+    let ((at, b), own) = (peer_b(), bench.address());
+    bench.receive(at, &data(b, own));
+    let since = bench.now;
+    bench.wait(Duration::from_secs(41));
+    let part = Carried { link: LINK, device: LINK, destination: None, peer: b, since, packets: 9 };
+    bench.client.carried(bench.now, &part);
+    assert!(!bench.peer(&b).unwrap().is_reachable(bench.now));
+    // What was heard later stays so.
+    bench.receive(at, &data(b, own));
+    bench.client.carried(bench.now, &part);
+    assert!(bench.peer(&b).unwrap().is_reachable(bench.now));
 }
 
 #[test]

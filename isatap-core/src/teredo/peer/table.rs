@@ -19,8 +19,11 @@ use crate::wire::field::word_at;
 pub struct PeerTable<S = [Peer; 64]> {
     key: [u64; 2],
     places: PlaceKey,
-    /// Counts what voids decisions that were told: peers that moved, were forgotten or are in question.
+    /// Counts what voids all decisions that were told.
     changes: u32,
+    /// Peers about which none holds any more: they moved, were forgotten or are in question. A call makes it one, and
+    /// another that it forgets.
+    void: heapless::Vec<Ipv6Addr, 4>,
     slots: S,
 }
 
@@ -28,7 +31,7 @@ impl<S: Array<Peer>> PeerTable<S> {
     /// No peers. Places can be guessed until [`rekey`](Self::rekey) was called.
     #[must_use]
     pub const fn new() -> Self {
-        PeerTable { key: [0; 2], places: PlaceKey::PUBLIC, changes: 0, slots: S::EMPTY }
+        PeerTable { key: [0; 2], places: PlaceKey::PUBLIC, changes: 0, void: heapless::Vec::new(), slots: S::EMPTY }
     }
 }
 
@@ -42,7 +45,8 @@ impl<S: Storage<Peer>> PeerTable<S> {
     /// No peers, in memory of the caller's, which is overwritten.
     pub fn with_storage(mut storage: S) -> Self {
         storage.as_mut().fill(Peer::EMPTY);
-        PeerTable { key: [0; 2], places: PlaceKey::PUBLIC, changes: 0, slots: storage }
+        let void = heapless::Vec::new();
+        PeerTable { key: [0; 2], places: PlaceKey::PUBLIC, changes: 0, void, slots: storage }
     }
 
     /// Hides the places behind a random key. Forgets all peers.
@@ -67,19 +71,34 @@ impl<S: Storage<Peer>> PeerTable<S> {
         self.note_change();
     }
 
-    /// A number that changes when a decision about a settled peer may hold no more.
+    /// A number that changes when decisions about settled peers may hold no more, but for
+    /// [`next_void`](Self::next_void).
     pub(in crate::teredo) fn changes(&self) -> u32 {
         self.changes
     }
 
-    pub(in crate::teredo) fn note_change(&mut self) {
+    /// Of one about which they do not.
+    #[inline]
+    pub(in crate::teredo) fn next_void(&mut self) -> Option<Ipv6Addr> {
+        self.void.pop()
+    }
+
+    fn note_change(&mut self) {
+        self.void.clear();
         self.changes = self.changes.wrapping_add(1);
+    }
+
+    fn note_void(&mut self, address: Ipv6Addr) {
+        // Nobody asks: whoever comes later finds another number.
+        if !self.void.contains(&address) && self.void.push(address).is_err() {
+            self.note_change();
+        }
     }
 
     /// Notes if a peer that was settled there is so no more.
     pub(in crate::teredo) fn note_change_of(&mut self, address: &Ipv6Addr, before: Option<(SocketAddrV4, bool)>) {
         if before.is_some() && self.find(address).and_then(Peer::settled_at) != before {
-            self.note_change();
+            self.note_void(*address);
         }
     }
 
@@ -171,10 +190,9 @@ impl<S: Storage<Peer>> PeerTable<S> {
         }
         let place = self.victim(now, address, spared).ok_or(TableFull::new(Table::Peers))?;
         if let Some(slot) = self.at_mut(place) {
-            let was_settled = slot.is_settled();
-            *slot = Peer::new(*address);
-            if was_settled {
-                self.note_change();
+            let before = core::mem::replace(slot, Peer::new(*address));
+            if before.is_settled() {
+                self.note_void(before.address);
             }
         }
         Ok(place)
@@ -185,7 +203,7 @@ impl<S: Storage<Peer>> PeerTable<S> {
         if let Some(peer) = self.find_mut(address) {
             *peer = Peer::EMPTY;
         }
-        self.note_change();
+        self.note_void(*address);
     }
 
     /// Another one for each number but zero, which is that of the places.

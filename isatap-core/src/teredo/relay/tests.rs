@@ -1,7 +1,7 @@
 #![allow(clippy::arithmetic_side_effects)]
 use super::*;
 use crate::packet::HEADROOM;
-use crate::teredo::carried::told::Told;
+use crate::teredo::carried::told::{self, Told};
 use crate::teredo::ingress::is_global_unicast;
 use crate::teredo::packet::Datagram;
 use crate::wire::field::Writer;
@@ -142,14 +142,14 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Bench<P, Q> {
         let mut packet = PacketMut::empty(&mut buffer);
         packet.copy_from(bytes).unwrap();
         let verdict = self.relay.encapsulate(self.now, &mut packet);
-        self.told.extend(Told::of(&self.relay));
+        told::hear(&mut self.told, &mut self.relay);
         self.settle();
         verdict
     }
 
     fn receive(&mut self, from: SocketAddrV4, payload: &[u8]) -> (Verdict, Vec<u8>) {
         let end = hand_in(&mut self.relay, self.now, from, payload);
-        self.told.extend(Told::of(&self.relay));
+        told::hear(&mut self.told, &mut self.relay);
         self.settle();
         end
     }
@@ -265,31 +265,56 @@ fn ter_90_ter_91_ter_95_a_bubble_by_the_clients_server_and_its_answer() {
     assert!(!bench.relay.peers().find(&client).unwrap().is_verified());
 }
 
+/// TER-102: he is believed wherever he repeats the secret.
+#[test]
+fn a_client_that_moves_all_the_time_voids_nothing_about_others() {
+    let mut bench = Bench::new(config());
+    let [(at, address), (_, other)] = [client(1), client(2)];
+    let secrets = [address, other].map(|client| {
+        bench.send(native(), client);
+        addresses(&bench.take()[0].1).0
+    });
+    bench.receive(at, &bubble(address, secrets[0]));
+    for _ in 0..2 {
+        bench.told.clear();
+        bench.receive(at, &data(address, native()));
+        bench.send(native(), address);
+    }
+    let before = (bench.told.len(), bench.relay.generation());
+    for port in 1000..1100 {
+        bench.receive(SocketAddrV4::new(*at.ip(), port), &bubble(other, secrets[1]));
+    }
+    assert_eq!((bench.told.len(), bench.relay.generation(), before.0), (2, before.1, 2));
+    // Who moves himself, does.
+    bench.receive(endpoint("8.8.8.8:53"), &bubble(address, secrets[0]));
+    assert_eq!((bench.told.len(), bench.relay.generation()), (0, before.1));
+}
+
 #[test]
 fn data_of_clients_that_are_known_may_be_carried_elsewhere() {
     let mut bench = Bench::new(config());
-    let ((at, address), mut told) = (client(1), vec![]);
+    let (at, address) = client(1);
     bench.send(native(), address);
     let secret = addresses(&bench.take()[0].1).0;
     bench.receive(at, &bubble(address, secret));
     for _ in 0..3 {
+        bench.told.clear();
         bench.send(native(), address);
         bench.receive(at, &data(address, native()));
-        told = core::mem::take(&mut bench.told);
     }
-    let [Told::Sends(_, sends), Told::Admits(_, admits)] = told[..] else { panic!("{told:?}") };
+    let [Told::Sends(_, sends), Told::Admits(_, admits)] = bench.told[..] else { panic!("{:?}", bench.told) };
     assert_eq!((sends.ports, admits.ports), (Some((PORT, at.port())), Some((at.port(), PORT))));
     assert_eq!((sends.outer_source, sends.outer_destination, sends.source), (RELAY, *at.ip(), native()));
     assert_eq!((admits.outer_source, admits.outer_destination, admits.source), (*at.ip(), RELAY, address));
-    for told in &told {
+    for told in &bench.told {
         assert!(told.is_current(&bench.relay, bench.now));
         told.hold(bench.now, &mut bench.relay.clone());
     }
     // Silent for 30 seconds; then it is asked for.
     bench.wait(Duration::from_secs(30));
-    assert!(!told[0].is_current(&bench.relay, bench.now));
+    assert!(!bench.told[0].is_current(&bench.relay, bench.now));
     bench.send(native(), address);
-    assert!(!told[1].is_current(&bench.relay, bench.now));
+    assert!(bench.told.is_empty(), "{:?}", bench.told);
 }
 
 #[test]
@@ -652,6 +677,7 @@ proptest! {
                     prop_assert!(peer.mapping() == at || secrets.contains_key(&address));
                 }
             }
+            told::forget(&mut bench.told, &mut bench.relay);
             for told in bench.told.iter().filter(|told| told.is_current(&bench.relay, bench.now)) {
                 told.hold(bench.now, &mut bench.relay.clone());
             }

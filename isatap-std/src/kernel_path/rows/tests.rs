@@ -37,6 +37,11 @@ fn key(number: usize) -> PathKey {
     PathKey { source: [number as u64, 0], destination: [0; 2], device: 7 }
 }
 
+/// Ten rows are about one.
+fn peer(number: usize) -> Ipv6Addr {
+    Ipv6Addr::from_bits(number as u128 / 10 + 1)
+}
+
 fn write(rows: &mut TestRows, now: Instant, number: usize) {
     write_for(rows, now, number, Life { generation: 1, until: 0, renew: 0 });
 }
@@ -58,7 +63,7 @@ fn write_for(rows: &mut TestRows, now: Instant, number: usize, life: Life) {
         unused_behind: 0,
     };
     let link = LinkId(1);
-    let (destination, peer) = (Some(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST);
+    let (destination, peer) = (Some(Ipv4Addr::LOCALHOST), peer(number));
     let about = About { link, device: link, destination, peer, interfaces: [7, 2], way: None };
     rows.write(now, key(number), row, about).unwrap();
 }
@@ -105,10 +110,11 @@ fn what_went_by_a_row_is_told_whyever_it_is_removed() {
     assert_eq!((rows.len(), rows.table.rows.len()), (0, 0));
     assert!(rows.is_counted(), "nobody would ask");
     let mut told = Vec::new();
-    rows.collect(at(1), 1, MOST, &mut |part| told.push(part));
+    rows.collect(at(40), 1, MOST, &mut |part| told.push(part));
     let link = LinkId(1);
     let (destination, peer) = (Some(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST);
-    let each = Carried { link, device: link, destination, peer, packets: 1 };
+    // Some time after they were looked at.
+    let each = Carried { link, device: link, destination, peer, since: at(1), packets: 1 };
     assert_eq!(told, vec![each; 10]);
     assert_eq!((rows.is_counted(), collect(&mut rows, at(2), MOST)), (false, 0));
     // To give way, since it is void.
@@ -202,11 +208,28 @@ fn a_row_is_renewed_as_long_as_it_is_known() {
     assert_eq!(rows.wish(at(0), &key(1), 1), Wish::Nothing);
     assert_eq!(rows.wish(at(1), &key(1), 1), Wish::Renewal);
     // Void by now.
-    assert_eq!(rows.wish(at(0), &key(1), 2), Wish::Renewal);
+    assert_eq!(rows.wish(at(0), &key(1), 2), Wish::Void);
+    assert!(Wish::Void.is_rationed() && !Wish::Renewal.is_rationed());
     carry(&mut rows, 1);
     write(&mut rows, at(5), 1);
     assert_eq!(rows.table.rows[&key(1)].used.packets, 1, "it goes on being counted");
     assert_eq!((collect(&mut rows, at(6), 9), rows.len()), (1, 1));
     rows.remove_if(|about| about.interfaces.contains(&2));
     assert_eq!((rows.len(), rows.table.rows.len()), (0, 0));
+}
+
+#[test]
+fn rows_about_one_peer_go_alone() {
+    let mut rows = TestRows::new(Kernel::default());
+    (0..10_000).for_each(|number| write(&mut rows, at(0), number));
+    carry(&mut rows, 77);
+    rows.table.reads.set(0);
+    rows.remove_of(peer(77));
+    assert_eq!((rows.len(), rows.table.rows.len(), rows.table.reads.get()), (9_990, 9_990, 10));
+    assert!((0..10_000).all(|number| rows.table.rows.contains_key(&key(number)) != (70..80).contains(&number)));
+    assert_eq!(collect(&mut rows, at(1), MOST), 1);
+    // Whyever they went, nothing is kept of them.
+    rows.remove_of(peer(77));
+    collect(&mut rows, at(30), MOST);
+    assert_eq!((rows.len(), rows.of_peers.len()), (0, 0));
 }
