@@ -17,7 +17,7 @@
 //!   enough to write one number, and no longer than its neighbour's answer (SEC-1).
 //! - A row is good for 10 seconds, and after 5 one packet in a second goes to user space, which
 //!   writes it anew. So a rule of the firewall that comes later is heeded within 10 seconds, and a
-//!   daemon that hangs forwards no longer than that.
+//!   daemon that hangs forwards no longer than that. All are void once the machine has slept, within a second.
 //! - Changes of IPv4 routes, rules, addresses and devices are heard, whatever links follow. Then the
 //!   kernel is asked again by which device packets leave, and rows of which that has changed go; others
 //!   stay. Where changes come in a flood, four times a second; so it is with queues and rules of the firewall. What the
@@ -69,6 +69,7 @@ mod programs;
 mod queues;
 mod rows;
 mod rules;
+mod suspend;
 mod tunnel;
 mod ways;
 
@@ -80,6 +81,7 @@ use self::pace::Pace;
 use self::places::Places;
 use self::programs::{Programs, Side};
 use self::rows::{About, Rows, SLICE, Wish};
+use self::suspend::Suspend;
 use self::ways::{Answer, Question, Ways};
 use crate::driver::Shortcut;
 use crate::error::Error;
@@ -112,6 +114,7 @@ pub(crate) struct KernelPath {
     /// What the programs were told: rows of another generation are not good; 0: none is.
     generation: u64,
     count_at: Instant,
+    suspend: Suspend,
     /// Tells of its rules, where they count as an obstacle.
     firewall: Option<Firewall>,
     firewall_told: Pace,
@@ -142,6 +145,7 @@ impl KernelPath {
             serial: 0,
             generation: 0,
             count_at: Instant::ZERO,
+            suspend: Suspend::new(),
             obstacle: (Instant::ZERO, obstacle(heeds_firewall)),
             firewall,
             firewall_told: Pace::default(),
@@ -178,6 +182,10 @@ impl KernelPath {
 
     /// Looks at what was told to change, as far as it is time to.
     fn look_when_due(&mut self, now: Instant) {
+        if self.suspend.was() {
+            self.serial += 1;
+            self.tell();
+        }
         self.is_open(now);
         for index in self.places.look_at_queues(now) {
             self.forget_rows(|about| about.interfaces.contains(&index));
@@ -340,7 +348,11 @@ impl Shortcut for KernelPath {
     }
 
     fn follow_device(&mut self, now: Instant, link: LinkId, device: Option<&str>) -> Result<(), Error> {
-        self.places.follow_device(now, link, device)
+        let followed = self.places.follow_device(now, link, device);
+        if self.places.tunnels().is_empty() {
+            self.forget_rows(|_| true);
+        }
+        followed
     }
 
     /// To put a program there takes some 20 milliseconds, in which no packet is carried.

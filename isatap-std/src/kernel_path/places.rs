@@ -94,6 +94,10 @@ impl Places {
         }
         let Some(name) = device else {
             self.expect(link, &[]);
+            // Nobody may be there to tidy.
+            if self.tunnels.is_empty() {
+                self.programs.detach_if(|_, _| true);
+            }
             return Ok(());
         };
         let tunnel = Tunnel::open(&mut self.programs, link, name)?;
