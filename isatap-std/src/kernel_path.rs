@@ -123,20 +123,20 @@ pub(crate) struct KernelPath {
 }
 
 impl KernelPath {
-    /// Loads the programs.
+    /// Loads the programs, with room for so many rows in each direction.
     ///
     /// # Errors
     ///
     /// The kernel is too old for them, or this process may not load any.
-    pub(crate) fn open(heeds_firewall: bool) -> Result<Self, Error> {
-        let (programs, tables) = Programs::load()?;
+    pub(crate) fn open(heeds_firewall: bool, rows: u32) -> Result<Self, Error> {
+        let (programs, tables) = Programs::load(rows)?;
         // Listening comes first, so that no change falls between.
         let news = News::open()?;
         let firewall = heeds_firewall.then(Firewall::open);
         Ok(Self {
             places: Places::new(programs),
-            paths: Rows::new(tables.paths),
-            admissions: Rows::new(tables.admissions),
+            paths: Rows::new(tables.paths, rows),
+            admissions: Rows::new(tables.admissions, rows),
             netlink: Netlink::open()?,
             ways: Ways::new(),
             news,

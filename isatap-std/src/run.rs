@@ -57,9 +57,10 @@ pub use kernel_path::LoadedKernelPath;
 pub use reload::Reloaded;
 
 use self::deleted::Retry;
+use self::kernel_path::Kind;
 use self::turn::Unattended;
 use crate::broker::{Calls, Credentials};
-use crate::driver::{Poller, Shortcut, Source, Token};
+use crate::driver::{Poller, Source, Token};
 use crate::error::Error;
 use crate::netlink::{Netlink, sysctl};
 use crate::portproxy::{PortProxies, RuleStatus};
@@ -82,10 +83,8 @@ pub struct Run {
     links: Vec<Begun>,
     /// All links that speak protocol 41; `None`: there are none.
     proto41: Option<Box<Service<Proto41Role>>>,
-    /// The shorter way of links that speak protocol 41, while there are none, or why there is none.
-    shorter: Option<Result<Box<dyn Shortcut>, String>>,
-    /// The same for those of Teredo, which have each their own: what no link has at the moment.
-    shorter_of_teredo: kernel_path::Spare,
+    /// Shorter ways that no link has at the moment.
+    shorter: kernel_path::Spare,
     /// The rules of the port proxy; `None`: there were none.
     proxies: Option<Box<PortProxies>>,
     natives: Vec<Native>,
@@ -175,8 +174,7 @@ impl Run {
             poller: Poller::open()?,
             links: Vec::new(),
             proto41: None,
-            shorter: None,
-            shorter_of_teredo: kernel_path::Spare::default(),
+            shorter: kernel_path::Spare::default(),
             proxies: None,
             natives: Vec::new(),
             runtime: runtime.cloned(),
@@ -288,11 +286,7 @@ impl Run {
             Some(proto41) => proto41,
             None => {
                 let mut opened = Service::open(self.poller.watcher(PROTO41), self.observer.clone())?;
-                if let Some(shorter) = self.shorter.take()
-                    && let Err(error) = opened.shorten(shorter)
-                {
-                    opened.shorten(Err(error.to_string()))?;
-                }
+                self.shorter.give(&mut opened, Kind::Proto41)?;
                 self.proto41.insert(Box::new(opened))
             }
         };
@@ -312,8 +306,8 @@ impl Run {
             recorded: &mut self.recorded,
         };
         let mut member = service::open_teredo(&wanted.link, around)?;
-        if kernel_path::has_flows(&wanted.link) {
-            self.shorter_of_teredo.give(&mut *member)?;
+        if let Some(kind) = Kind::of(&wanted.link) {
+            self.shorter.give(&mut *member, kind)?;
         }
         Ok(Home::Alone(number, member))
     }
@@ -329,8 +323,10 @@ impl Run {
         let (mut in_order, open): (Vec<_>, Vec<_>) = of_proto41.partition(|(_, link)| link.binding().device.is_some());
         in_order.extend(open);
         // Not while a device is to be made again: what is recorded goes on.
-        if self.links.iter().all(|begun| begun.wanted.link.is_teredo()) {
-            self.shorter = self.proto41.take().and_then(|mut proto41| proto41.take_shorter());
+        if self.links.iter().all(|begun| begun.wanted.link.is_teredo())
+            && let Some(mut proto41) = self.proto41.take()
+        {
+            self.shorter.take_back(&mut *proto41, Kind::Proto41);
         }
         let of_proto41 = self.links.iter().map(|begun| &begun.wanted.link).filter(|link| !link.is_teredo());
         let published: Vec<PublishedRoute> = of_proto41.flat_map(LinkSpec::published_routes).copied().collect();

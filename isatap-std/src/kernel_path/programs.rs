@@ -12,6 +12,9 @@ use std::io;
 /// Made of `kernel-program` by `.ci/kernel-program`, which says when it is out of date.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("program.o");
 
+/// Their tables of rows.
+const TABLES: [&str; 2] = ["PATHS", "ADMISSIONS"];
+
 // SAFETY of all: every bit pattern is a value, and what lies between the fields is zero.
 unsafe impl Pod for PathKey {}
 unsafe impl Pod for Path {}
@@ -56,13 +59,13 @@ pub(super) struct Tables {
 }
 
 impl Programs {
-    /// Has the kernel take them; they are attached to nothing yet, and no row is good.
+    /// Has the kernel take them, and tables of so many rows; they are attached to nothing yet, and no row is good.
     ///
     /// # Errors
     ///
     /// The kernel is too old, was built without BPF, or this process may not.
-    pub(super) fn load() -> Result<(Self, Tables), Error> {
-        let loaded = Self::load_object(OBJECT)?;
+    pub(super) fn load(rows: u32) -> Result<(Self, Tables), Error> {
+        let loaded = Self::load_object(OBJECT, rows)?;
         // Programs are taken by kernels that can put them nowhere; so it is said before there is any device.
         match SchedClassifier::query_tcx("lo", TcAttachType::Egress).map_err(of_program) {
             Err(error) if is_unknown(&error) => Err(Error::refused("have", "programs run by devices (tcx)", error)
@@ -71,13 +74,15 @@ impl Programs {
         }
     }
 
-    fn load_object(object: &[u8]) -> Result<(Self, Tables), Error> {
+    fn load_object(object: &[u8], rows: u32) -> Result<(Self, Tables), Error> {
         let refused = |error: io::Error| {
             let advice = advice(&error);
             Error::refused("load", "the programs of the kernel's path", error).with_advice(advice)
         };
         // No type information: the programs need none, and it may be of another kernel.
-        let mut object = EbpfLoader::new().btf(None).load(object).map_err(|error| refused(of_object(error)))?;
+        let mut loader = EbpfLoader::new();
+        TABLES.iter().for_each(|table| _ = loader.map_max_entries(table, rows));
+        let mut object = loader.btf(None).load(object).map_err(|error| refused(of_object(error)))?;
         for side in [Side::Tunnel, Side::Underlay] {
             program(&mut object, side).and_then(SchedClassifier::load).map_err(|error| refused(of_program(error)))?;
         }
@@ -86,8 +91,9 @@ impl Programs {
             object.take_map(name).ok_or_else(missing)
         };
         let open = |error: MapError| refused(of_map(error));
-        let paths = table("PATHS").and_then(HashMap::try_from).map_err(open)?;
-        let admissions = table("ADMISSIONS").and_then(HashMap::try_from).map_err(open)?;
+        let [paths, admissions] = TABLES;
+        let paths = table(paths).and_then(HashMap::try_from).map_err(open)?;
+        let admissions = table(admissions).and_then(HashMap::try_from).map_err(open)?;
         let state = table("STATE").and_then(Array::try_from).map_err(open)?;
         Ok((Self { object, attached: Vec::new(), state }, Tables { paths, admissions }))
     }
@@ -200,7 +206,7 @@ mod tests {
     #[ignore = "needs root"]
     fn the_kernel_takes_the_programs() {
         let built = std::env::var_os("ISATAP_KERNEL_PROGRAM").map(|path| std::fs::read(path).unwrap());
-        let (mut programs, _) = Programs::load_object(built.as_deref().unwrap_or(OBJECT)).unwrap();
+        let (mut programs, _) = Programs::load_object(built.as_deref().unwrap_or(OBJECT), 16_384).unwrap();
         for side in [Side::Tunnel, Side::Underlay] {
             let info = program(&mut programs.object, side).unwrap().info().unwrap();
             println!("the verifier takes {}: {:?} instructions", side.program(), info.verified_instruction_count());

@@ -21,8 +21,6 @@ pub(super) const GOOD: Duration = Duration::from_secs(10);
 pub(super) const RENEWED: Duration = Duration::from_secs(5);
 /// Between two writings of a row: a packet that is not plain comes to user space at any time.
 const APART: Duration = Duration::from_secs(1);
-/// As many as the kernel has room for.
-const MOST: usize = 16_384;
 /// For how long a row surely takes packets once it is written: the kernel's clock is coarse.
 const TAKES: Duration = Duration::from_secs(4);
 /// Rows that are looked at in a row.
@@ -65,6 +63,8 @@ impl<K: Pod, V: Pod> Table<K, V> for HashMap<MapData, K, V> {
 /// looked at in turn; of a table that has none such, none.
 pub(super) struct Rows<K, V, T = HashMap<MapData, K, V>> {
     table: T,
+    /// As many as it has room for.
+    most: usize,
     written: IndexMap<K, Written>,
     /// Which rows are about a peer.
     of_peers: BTreeSet<(Ipv6Addr, K)>,
@@ -206,10 +206,12 @@ impl Key for AdmissionKey {
 }
 
 impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
-    pub(super) fn new(table: T) -> Self {
+    pub(super) fn new(table: T, most: u32) -> Self {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
         let of_peers = BTreeSet::new();
         Self {
             table,
+            most,
             written: IndexMap::new(),
             of_peers,
             cursor: 0,
@@ -279,7 +281,7 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
     /// Whether there is room for a row more; makes it.
     fn has_room(&mut self, now: Instant, generation: u64) -> bool {
         for _ in 0..TRIALS {
-            if self.written.len() < MOST {
+            if self.written.len() < self.most {
                 return true;
             }
             let at = self.hand % self.written.len();
@@ -296,7 +298,7 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
                 self.remove_at(at);
             }
         }
-        self.written.len() < MOST
+        self.written.len() < self.most
     }
 
     /// Tells what went by some rows since it was told last, and removes those that are good no more: `most` of them,

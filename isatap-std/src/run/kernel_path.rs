@@ -11,14 +11,42 @@ use crate::spec::{KernelPath, LinkSpec};
 pub struct LoadedKernelPath {
     mode: KernelPath,
     /// `None`: nobody wants it.
-    ways: Option<Result<Ways, Error>>,
+    ways: Option<Result<Vec<Way>, Error>>,
 }
 
-/// One for all links that speak protocol 41, and one for each of Teredo.
-#[derive(Debug)]
-struct Ways {
-    proto41: Box<dyn Shortcut>,
-    teredo: Vec<Box<dyn Shortcut>>,
+/// For which links, and what carries their packets.
+type Way = (Kind, Box<dyn Shortcut>);
+
+/// Which links may have a way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// All that speak protocol 41, together.
+    Proto41,
+    /// Each one alone.
+    TeredoClient,
+    /// The same.
+    TeredoRelay,
+}
+
+impl Kind {
+    /// `None`: a link without flows of data, as a server of Teredo has none.
+    pub(super) fn of(link: &LinkSpec) -> Option<Self> {
+        match link {
+            LinkSpec::TeredoClient(_) => Some(Kind::TeredoClient),
+            LinkSpec::TeredoRelay(_) => Some(Kind::TeredoRelay),
+            link => (!link.is_teredo()).then_some(Kind::Proto41),
+        }
+    }
+
+    /// Decisions in each direction. A client has one for each of its 1,024 peers; the kernel keeps some rows back for each
+    /// processor.
+    #[cfg(feature = "kernel-path")]
+    fn rows(self) -> u32 {
+        match self {
+            Kind::TeredoClient => 2_048,
+            Kind::Proto41 | Kind::TeredoRelay => 16_384,
+        }
+    }
 }
 
 impl LoadedKernelPath {
@@ -30,10 +58,25 @@ impl LoadedKernelPath {
     ///
     /// The kernel does not, and it is [required](KernelPath::Require).
     pub fn load(mode: KernelPath, links: &[LinkSpec]) -> Result<Self, Error> {
-        let all = || {
-            let teredo = links.iter().filter(|link| has_flows(link)).map(|_| load(mode));
-            Ok(Ways { proto41: load(mode)?, teredo: teredo.collect::<Result<_, Error>>()? })
-        };
+        Self::load_for(mode, links.iter().filter_map(Kind::of).collect())
+    }
+
+    /// The same for a process that may be told of other links later: there is something for those of protocol 41, and for
+    /// one more of Teredo.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_with_spare(mode: KernelPath, links: &[LinkSpec]) -> Result<Self, Error> {
+        let spare = [Kind::Proto41, Kind::TeredoClient];
+        Self::load_for(mode, links.iter().filter_map(Kind::of).chain(spare).collect())
+    }
+
+    fn load_for(mode: KernelPath, mut kinds: Vec<Kind>) -> Result<Self, Error> {
+        let has_proto41 = kinds.contains(&Kind::Proto41);
+        kinds.retain(|kind| *kind != Kind::Proto41);
+        kinds.extend(has_proto41.then_some(Kind::Proto41));
+        let all = || kinds.into_iter().map(|kind| load(mode, kind).map(|way| (kind, way))).collect();
         let ways = match mode {
             KernelPath::Off => None,
             KernelPath::Auto | KernelPath::Require => Some(all()),
@@ -56,40 +99,27 @@ impl Run {
     pub fn kernel_path(&mut self, loaded: LoadedKernelPath) -> Result<(), Error> {
         let LoadedKernelPath { mode, ways } = loaded;
         let Some(ways) = ways else { return Ok(()) };
-        match ways.and_then(|ways| self.shorten(mode, ways)) {
+        match ways.and_then(|ways| self.shorten(Spare { mode: Some(mode), ways, why_not: None })) {
             Err(error) if mode == KernelPath::Auto => {
                 let why = error.to_string();
                 self.observer.notice(None, &Notice::Info(format!("the kernel carries no packets: {why}")));
-                self.shorter_of_teredo = Spare { why_not: Some(why.clone()), ..Spare::default() };
-                for begun in self.links.iter_mut().filter(|begun| has_flows(&begun.wanted.link)) {
-                    begun.home.alone().map_or(Ok(()), |member| member.shorten(Err(why.clone())))?;
-                }
-                match &mut self.proto41 {
-                    Some(proto41) => proto41.shorten(Err(why)),
-                    None => {
-                        self.shorter = Some(Err(why));
-                        Ok(())
-                    }
-                }
+                self.shorten(Spare { why_not: Some(why), ..Spare::default() })
             }
             shortened => shortened,
         }
     }
 
-    fn shorten(&mut self, mode: KernelPath, ways: Ways) -> Result<(), Error> {
-        self.shorter_of_teredo = Spare { mode: Some(mode), ways: ways.teredo, why_not: None };
-        // One that waits for its device finds its own later.
-        for begun in self.links.iter_mut().filter(|begun| has_flows(&begun.wanted.link)) {
-            if let Some(member) = begun.home.alone() {
-                member.shorten(Ok(self.shorter_of_teredo.take(mode)?))?;
+    /// One that waits for its device finds its own later.
+    fn shorten(&mut self, spare: Spare) -> Result<(), Error> {
+        self.shorter = spare;
+        for begun in &mut self.links {
+            if let (Some(kind), Some(member)) = (Kind::of(&begun.wanted.link), begun.home.alone()) {
+                member.shorten(self.shorter.take(kind)?)?;
             }
         }
         match &mut self.proto41 {
-            Some(proto41) => proto41.shorten(Ok(ways.proto41)),
-            None => {
-                self.shorter = Some(Ok(ways.proto41));
-                Ok(())
-            }
+            Some(proto41) => proto41.shorten(self.shorter.take(Kind::Proto41)?),
+            None => Ok(()),
         }
     }
 }
@@ -100,43 +130,49 @@ pub(super) struct Spare {
     /// `None`: no link is to have one.
     mode: Option<KernelPath>,
     /// Loaded while this process might.
-    ways: Vec<Box<dyn Shortcut>>,
+    ways: Vec<Way>,
     why_not: Option<String>,
 }
 
 impl Spare {
-    /// For a link that begins.
-    pub(super) fn give(&mut self, member: &mut dyn Member) -> Result<(), Error> {
-        if let Some(why_not) = &self.why_not {
-            return member.shorten(Err(why_not.clone()));
+    /// For links that begin.
+    pub(super) fn give(&mut self, member: &mut dyn Member, kind: Kind) -> Result<(), Error> {
+        if self.mode.is_none() && self.why_not.is_none() {
+            return Ok(());
         }
-        let Some(mode) = self.mode else { return Ok(()) };
-        let shortened = self.take(mode).and_then(|way| member.shorten(Ok(way)));
+        let shortened = self.take(kind).and_then(|way| member.shorten(way));
         shortened.or_else(|error| member.shorten(Err(error.to_string())))
     }
 
-    fn take(&mut self, mode: KernelPath) -> Result<Box<dyn Shortcut>, Error> {
-        self.ways.pop().map_or_else(|| load(mode), Ok)
+    /// One of that kind, or why there is none.
+    fn take(&mut self, kind: Kind) -> Result<Result<Box<dyn Shortcut>, String>, Error> {
+        let Some(mode) = self.mode else { return Ok(Err(self.why_not.clone().unwrap_or_default())) };
+        if let Some(at) = self.ways.iter().position(|(of, _)| *of == kind) {
+            return Ok(Ok(self.ways.swap_remove(at).1));
+        }
+        // A process without privileges loads nothing any more: then a client's is as good for a relay, though smaller.
+        let of_teredo = |(of, _): &Way| ![*of, kind].contains(&Kind::Proto41);
+        load(mode, kind)
+            .or_else(|error| {
+                let at = self.ways.iter().position(of_teredo).ok_or(error)?;
+                Ok(self.ways.swap_remove(at).1)
+            })
+            .map(Ok)
     }
 
-    /// Of one that ends.
-    pub(super) fn take_back(&mut self, member: &mut dyn Member) {
-        self.ways.extend(member.take_shorter().and_then(Result::ok));
+    /// Of links that end.
+    pub(super) fn take_back(&mut self, member: &mut dyn Member, kind: Kind) {
+        self.ways.extend(member.take_shorter().and_then(Result::ok).map(|way| (kind, way)));
     }
-}
-
-/// Whether a link of Teredo has flows of data: a server has none.
-pub(super) fn has_flows(link: &LinkSpec) -> bool {
-    matches!(link, LinkSpec::TeredoClient(_) | LinkSpec::TeredoRelay(_))
 }
 
 #[cfg(feature = "kernel-path")]
-fn load(mode: KernelPath) -> Result<Box<dyn Shortcut>, Error> {
-    Ok(Box::new(crate::kernel_path::KernelPath::open(mode == KernelPath::Auto)?))
+fn load(mode: KernelPath, kind: Kind) -> Result<Box<dyn Shortcut>, Error> {
+    Ok(Box::new(crate::kernel_path::KernelPath::open(mode == KernelPath::Auto, kind.rows())?))
 }
 
 #[cfg(not(feature = "kernel-path"))]
-fn load(_: KernelPath) -> Result<Box<dyn Shortcut>, Error> {
+fn load(_: KernelPath, _: Kind) -> Result<Box<dyn Shortcut>, Error> {
     Err(Error::usage("have packets carried by", "the kernel", "this program was built without it")
         .with_advice("build it with the feature kernel-path"))
 }

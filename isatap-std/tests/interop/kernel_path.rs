@@ -186,11 +186,11 @@ fn nothing_forwards_after_the_daemon_is_killed() {
 }
 
 /// `BPF_TCX_INGRESS`, `BPF_TCX_EGRESS`
-const INGRESS: u32 = 46;
-const EGRESS: u32 = 47;
+pub(crate) const INGRESS: u32 = 46;
+pub(crate) const EGRESS: u32 = 47;
 
 /// How many programs run at devices of a namespace. Debian's bpftool does not know of tcx yet.
-fn programs(namespace: &Namespace, at: u32) -> u32 {
+pub(crate) fn programs(namespace: &Namespace, at: u32) -> u32 {
     let script = namespace.file("programs.py", PROGRAMS);
     namespace.ok(&format!("python3 {script} {at}")).trim().parse().unwrap()
 }

@@ -8,6 +8,7 @@ use crate::common::teredo::{
     relayed, server_namespace, start, teredo_address,
 };
 use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap_binary, peers, status, wait_until};
+use crate::kernel_path::{EGRESS, INGRESS, programs};
 
 const REQUIRED: &str = "--kernel-path require";
 
@@ -47,6 +48,9 @@ fn our_client_and_miredo_s_carry_a_flow_of_which_the_kernel_has_most() {
     let theirs = miredo_client(&b.client);
     peers::ping(&a.client, &theirs.to_string());
     carries(&a.client, &theirs.to_string());
+    // Of one client, and none of protocol 41.
+    let rows = format!("cat /proc/{}/fdinfo/* | grep max_entries | grep -v -w 1 | tr -s '\\t\\n' ' '", daemon.id());
+    assert_eq!(a.client.ok(&rows), "max_entries: 2048 ".repeat(2));
     let before = [told(&a.client, ".packets.tunnelled"), told(&a.client, ".packets.delivered")];
     for _ in 0..3 {
         peers::ping_sizes(&a.client, &theirs.to_string(), 1280);
@@ -235,6 +239,38 @@ for n in range(200):
     sender.sendto(header + udp, (destination, 0))
     time.sleep(0.005)
 "#;
+
+/// A link that begins by a reload has programs, whatever privileges are given up; and they go with it.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_link_that_comes_and_goes_by_reloads_has_programs_meanwhile() {
+    let lab = Lab::new();
+    let internet = lab.wire();
+    let server = server_namespace(&lab, &internet);
+    let a = lab.namespace("a");
+    join_internet(&internet, &a, &["203.0.113.1"]);
+    let _server = our_server(&server);
+    let link = |dev: &str, port: u16| {
+        format!("[[teredo-client]]\nserver = \"{SERVER}\"\nbind = \":{port}\"\ndev = \"{dev}\"\nbeside-native = true\n")
+    };
+    let one = format!("kernel-path = \"require\"\n{}", link("ter0", PORT));
+    let two = format!("{one}{}", link("ter1", PORT + 2));
+    let file = a.file("links.toml", &one);
+    let mut daemon = Daemon::isatap(&a, &format!("run {file}"));
+    daemon.wait_for_line("ter0 up: ", PATIENCE);
+    let has = |each: u32| {
+        wait_until(&format!("{each} programs at each side"), PATIENCE, || {
+            [INGRESS, EGRESS].iter().all(|at| programs(&a, *at) == each)
+        });
+    };
+    has(1);
+    for (text, each) in [(&two, 2), (&one, 1), (&two, 2), (&one, 1)] {
+        a.file("links.toml", text);
+        daemon.signal("HUP");
+        has(each);
+    }
+    assert!(daemon.terminate(PATIENCE).success());
+}
 
 /// Who makes a relay believe him elsewhere again and again, or asks a client for a bubble each time, costs rows of his own.
 #[test]

@@ -48,7 +48,16 @@ pub(crate) struct KernelPathArgs {
 impl KernelPathArgs {
     /// What is wanted, by these flags or a file, before there is any device.
     pub(crate) fn load(self, config: &Config) -> Result<LoadedKernelPath, Error> {
-        LoadedKernelPath::load(self.kernel_path.unwrap_or(config.kernel_path), &config.links)
+        LoadedKernelPath::load(self.mode(config), &config.links)
+    }
+
+    /// The same of a file, which may say something else later.
+    pub(crate) fn load_with_spare(self, config: &Config) -> Result<LoadedKernelPath, Error> {
+        LoadedKernelPath::load_with_spare(self.mode(config), &config.links)
+    }
+
+    fn mode(self, config: &Config) -> KernelPath {
+        self.kernel_path.unwrap_or(config.kernel_path)
     }
 }
 

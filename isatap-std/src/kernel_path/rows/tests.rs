@@ -25,6 +25,8 @@ impl Table<PathKey, Path> for Kernel {
     }
 }
 
+const MOST: usize = 16_384;
+
 type TestRows = Rows<PathKey, Path, Kernel>;
 
 const START: Instant = Instant::from_secs(1000);
@@ -80,7 +82,7 @@ fn collect(rows: &mut TestRows, now: Instant, most: usize) -> u64 {
 
 #[test]
 fn rows_that_carried_nothing_give_way_and_those_in_use_do_not() {
-    let mut rows = TestRows::new(Kernel::default());
+    let mut rows = TestRows::new(Kernel::default(), 16_384);
     (0..MOST).for_each(|number| write(&mut rows, at(0), number));
     // Nobody has looked at them yet: each may be in use.
     write(&mut rows, at(0), MOST);
@@ -101,7 +103,7 @@ fn rows_that_carried_nothing_give_way_and_those_in_use_do_not() {
 #[test]
 fn what_went_by_a_row_is_told_whyever_it_is_removed() {
     // Since a way, a queue or a device has changed.
-    let mut rows = TestRows::new(Kernel::default());
+    let mut rows = TestRows::new(Kernel::default(), 16_384);
     (0..10).for_each(|number| write(&mut rows, at(0), number));
     carry(&mut rows, 1);
     assert_eq!(collect(&mut rows, at(1), MOST), 1);
@@ -133,7 +135,7 @@ fn what_went_by_a_row_is_told_whyever_it_is_removed() {
 
 #[test]
 fn no_turn_looks_at_all_rows_and_each_is_looked_at() {
-    let mut rows = TestRows::new(Kernel::default());
+    let mut rows = TestRows::new(Kernel::default(), 16_384);
     (0..5000).for_each(|number| write(&mut rows, at(0), number));
     (0..5000).for_each(|number| carry(&mut rows, number));
     let mut told = 0;
@@ -152,7 +154,7 @@ fn no_turn_looks_at_all_rows_and_each_is_looked_at() {
 
 #[test]
 fn a_flow_by_whose_row_nothing_goes_is_left_to_user_space_for_a_minute() {
-    let mut rows = TestRows::new(Kernel::default());
+    let mut rows = TestRows::new(Kernel::default(), 16_384);
     let mut written = 0;
     for second in 0..120 {
         if rows.wish(at(second), &key(1), 1) != Wish::Nothing {
@@ -175,7 +177,7 @@ fn a_flow_by_whose_row_nothing_goes_is_left_to_user_space_for_a_minute() {
 #[test]
 fn a_quiet_flow_whose_packets_come_to_renew_its_row_keeps_it() {
     for apart in 5..10 {
-        let mut rows = TestRows::new(Kernel::default());
+        let mut rows = TestRows::new(Kernel::default(), 16_384);
         for number in 0..20 {
             let now = at(number * apart);
             assert_ne!(rows.wish(now, &key(1), 1), Wish::Nothing, "{apart} seconds apart");
@@ -188,7 +190,7 @@ fn a_quiet_flow_whose_packets_come_to_renew_its_row_keeps_it() {
 
 #[test]
 fn a_flow_whose_rows_end_before_its_next_packet_is_not_left_to_user_space() {
-    let mut rows = TestRows::new(Kernel::default());
+    let mut rows = TestRows::new(Kernel::default(), 16_384);
     let renew = Duration::from_secs(5).as_nanos() as u64;
     // Good for 2 seconds, as the neighbor's answer is (SEC-1): the packets are 3 apart.
     let life = Life { generation: 1, until: Duration::from_secs(2).as_nanos() as u64, renew };
@@ -202,7 +204,7 @@ fn a_flow_whose_rows_end_before_its_next_packet_is_not_left_to_user_space() {
 
 #[test]
 fn a_row_is_renewed_as_long_as_it_is_known() {
-    let mut rows = TestRows::new(Kernel::default());
+    let mut rows = TestRows::new(Kernel::default(), 16_384);
     assert_eq!(rows.wish(at(0), &key(1), 1), Wish::New);
     write(&mut rows, at(0), 1);
     assert_eq!(rows.wish(at(0), &key(1), 1), Wish::Nothing);
@@ -220,7 +222,7 @@ fn a_row_is_renewed_as_long_as_it_is_known() {
 
 #[test]
 fn rows_about_one_peer_go_alone() {
-    let mut rows = TestRows::new(Kernel::default());
+    let mut rows = TestRows::new(Kernel::default(), 16_384);
     (0..10_000).for_each(|number| write(&mut rows, at(0), number));
     carry(&mut rows, 77);
     rows.table.reads.set(0);
