@@ -99,8 +99,8 @@ struct Written {
     about: About,
     /// As far as it was told.
     used: Used,
-    /// Packets when it was written.
-    before: u64,
+    /// What had gone by it when it was written, and what had not, for a second: joined datagrams.
+    before: Used,
     /// When it was looked at last: what went since is still to be told.
     looked: Instant,
     /// Until when the kernel surely took each plain packet.
@@ -247,12 +247,12 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
         let in_vain = match known {
             // It has carried nothing for as long as it was there, which tells of the flow only where it could have
             // carried this packet: one that comes later is there to renew it.
-            Some(known) if known.is_good(now, generation) && known.before == used.packets => {
+            Some(known) if known.is_good(now, generation) && known.before == used => {
                 known.in_vain + u8::from(now < known.takes_until)
             }
             _ => 0,
         };
-        let before = used.packets;
+        let before = used;
         let takes_until = now.saturating_add(row.life().takes());
         let looked = known.map_or(now, |known| known.looked);
         let mut written =

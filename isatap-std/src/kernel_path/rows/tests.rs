@@ -235,3 +235,17 @@ fn rows_about_one_peer_go_alone() {
     collect(&mut rows, at(30), MOST);
     assert_eq!((rows.len(), rows.of_peers.len()), (0, 0));
 }
+
+/// Joined datagrams leave a flow to user space for a second: whoever sends some, the rest of it comes back.
+#[test]
+fn a_row_that_waits_for_joined_datagrams_is_not_laid_to_rest() {
+    let mut rows = TestRows::new(Kernel::default(), 16_384);
+    (0..10).for_each(|second| {
+        write(&mut rows, at(second), 1);
+        rows.table.rows.get_mut(&key(1)).unwrap().used.joined = second + 1;
+    });
+    assert_eq!(rows.wish(at(11), &key(1), 1), Wish::Renewal);
+    // Nothing is joined any more, and still nothing goes by it.
+    (11..15).for_each(|second| write(&mut rows, at(second), 1));
+    assert!(!rows.table.rows.contains_key(&key(1)));
+}
