@@ -318,6 +318,7 @@ fn a_flood_of_changes_costs_the_daemon_little_and_its_last_one_is_heeded() {
         costs.push((kind, cost / CHANGES / 1000));
     }
     left.stop("flow");
-    // To wake up is some 100, and to look 10 times as much.
-    assert!(costs.iter().all(|(_, micros)| *micros < 500), "microseconds each of {CHANGES} changes: {costs:?}");
+    // Either wakes it up, which is most of it now. To look at all chains each time made it 5.6 times as much.
+    let [(_, of_nftables), (_, of_tc)] = costs[..] else { unreachable!() };
+    assert!(of_nftables < 3 * of_tc, "microseconds each of {CHANGES} changes: {costs:?}");
 }
