@@ -182,13 +182,16 @@ impl Decision {
         self.generation == generation && Expiry::at(now) < self.until
     }
 
+    /// Whether it is what is asked for, and holds.
     #[inline(always)]
-    fn is(&self, key: &Key, generation: u32, now: Instant) -> bool {
-        let ([a, b, c, d], [e, f, g, h]) = (self.key.inner, key.inner);
-        // What tells most keys apart first; then one branch for four words.
-        self.key.outer == key.outer
-            && self.key.entrance == key.entrance
-            && (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) == 0
+    fn is(&self, question: &Question<'_>, generation: u32, now: Instant) -> bool {
+        let ([a, b, c, d], header) = (self.key.inner, question.header);
+        // What tells most flows apart first: the last bits of both addresses. Read from the packet each time: kept in
+        // registers, they would be in the way of the hash.
+        (b ^ word_at::<16, 40>(header)) | (d ^ word_at::<32, 40>(header)) == 0
+            && self.key.outer == question.outer
+            && self.key.entrance == question.entrance
+            && (a ^ word_at::<8, 40>(header)) | (c ^ word_at::<24, 40>(header)) == 0
             && self.holds(generation, now)
     }
 
@@ -437,9 +440,9 @@ impl<S: Storage<Decision>> Memory for Decisions<S> {
 
     #[inline(always)]
     fn recall(&mut self, question: &Question<'_>, generation: u32, now: Instant) -> Result<usize, usize> {
-        let (key, last) = (&question.key(), self.last);
+        let last = self.last;
         // Packets of a flow come in trains: most are of the last one's, whose place needs no hash.
-        if let Some(row) = self.rows.as_mut().get_mut(last).filter(|row| row.is(key, generation, now)) {
+        if let Some(row) = self.rows.as_mut().get_mut(last).filter(|row| row.is(question, generation, now)) {
             row.is_used = true;
             self.hits = self.hits.wrapping_add(1);
             return Ok(last);
@@ -447,8 +450,8 @@ impl<S: Storage<Decision>> Memory for Decisions<S> {
         let set = self.set(question).unwrap_or(NOWHERE);
         let rows = self.rows.as_mut().get_mut(set..).and_then(|rows| rows.first_chunk_mut::<WAYS>());
         let (row, place) = match rows {
-            Some([first, _]) if first.is(key, generation, now) => (first, set),
-            Some([_, second]) if second.is(key, generation, now) => (second, set.wrapping_add(1)),
+            Some([first, _]) if first.is(question, generation, now) => (first, set),
+            Some([_, second]) if second.is(question, generation, now) => (second, set.wrapping_add(1)),
             _ => {
                 self.misses = self.misses.wrapping_add(1);
                 self.last = NOWHERE;
