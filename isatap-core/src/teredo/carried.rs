@@ -6,7 +6,7 @@
 use core::net::{Ipv6Addr, SocketAddrV4};
 
 use super::packet::MTU;
-use super::peer::{Peer, PeerTable, VALIDITY};
+use super::peer::{Peer, PeerTable, Stamp};
 use crate::capacity::Storage;
 use crate::drop_reason::Counters;
 use crate::engine::{Admits, Carried, Sends};
@@ -20,27 +20,33 @@ use crate::wire::protocol;
 pub(super) enum Last {
     /// The machine is to see its like.
     Seen,
-    /// To the peer in this place, from this source.
-    Sent(usize, Ipv6Addr),
-    /// From the peer in this place, to this destination.
-    Came(usize, Ipv6Addr),
+    /// To a peer that is reachable; from this source.
+    Sent(Known),
+    /// Data from a peer with which nothing is under way; to this destination.
+    Came(Known),
+}
+
+/// A packet of a peer, as it was before it was noted. What follows from it is judged when somebody asks: most
+/// machines have nobody who does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub(super) place: usize,
+    /// The end that is not the peer.
+    pub(super) end: Ipv6Addr,
+    /// The last packet that way before it.
+    pub(super) before: Stamp,
+    pub(super) next_header: u8,
+}
+
+impl Known {
+    /// `noted`: when the packet itself came or went.
+    fn peer<S: Storage<Peer>>(self, peers: &PeerTable<S>, noted: fn(&Peer) -> Stamp) -> Option<&Peer> {
+        let is_data = self.next_header != protocol::TCP;
+        peers.at(self.place).filter(|peer| is_data && peer.is_settled() && noted(peer).is_soon_after(self.before))
+    }
 }
 
 impl Last {
-    /// To a peer that is reachable, before it is noted.
-    #[inline]
-    pub(super) fn sent(now: Instant, place: usize, peer: &Peer, source: Ipv6Addr, next_header: u8) -> Self {
-        let may = next_header != protocol::TCP && peer.is_settled() && peer.was_sent_within(now, VALIDITY);
-        if may { Last::Sent(place, source) } else { Last::Seen }
-    }
-
-    /// Data from a peer with which nothing is under way, before it is noted.
-    #[inline]
-    pub(super) fn came(now: Instant, place: usize, peer: &Peer, destination: Ipv6Addr, next_header: u8) -> Self {
-        let may = next_header != protocol::TCP && peer.was_heard_within(now, VALIDITY);
-        if may { Last::Came(place, destination) } else { Last::Seen }
-    }
-
     /// By a link that sends from `local`.
     pub(super) fn sends<S: Storage<Peer>>(
         self,
@@ -48,8 +54,8 @@ impl Last {
         link: LinkId,
         local: SocketAddrV4,
     ) -> Option<Sends> {
-        let Last::Sent(place, source) = self else { return None };
-        let peer = peers.at(place)?;
+        let Last::Sent(known) = self else { return None };
+        let (source, peer) = (known.end, known.peer(peers, Peer::sent)?);
         let outer = Outer::udp(local, peer.mapping());
         Some(Sends {
             source,
@@ -74,8 +80,8 @@ impl Last {
         link: LinkId,
         local: SocketAddrV4,
     ) -> Option<Admits> {
-        let Last::Came(place, destination) = self else { return None };
-        let peer = peers.at(place)?;
+        let Last::Came(known) = self else { return None };
+        let (destination, peer) = (known.end, known.peer(peers, Peer::received)?);
         let outer = Outer::udp(peer.mapping(), local);
         Some(Admits {
             source: peer.address(),

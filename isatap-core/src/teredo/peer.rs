@@ -64,7 +64,7 @@ const ASKING: Duration = Duration::from_secs(15);
 
 /// When something happened last; may be never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Stamp(u64);
+pub(super) struct Stamp(u64);
 
 impl Stamp {
     const NEVER: Stamp = Stamp(0);
@@ -79,6 +79,11 @@ impl Stamp {
         // In microseconds: a Duration is made by a division.
         let since = now.micros().saturating_sub(self.0.saturating_sub(1));
         self != Stamp::NEVER && since < micros(span)
+    }
+
+    /// Whether what happened `before` counted until then.
+    pub(super) fn is_soon_after(self, before: Stamp) -> bool {
+        before != Stamp::NEVER && self.0.saturating_sub(before.0) < micros(VALIDITY)
     }
 }
 
@@ -177,6 +182,16 @@ impl Peer {
     #[must_use]
     pub fn is_reachable(&self, now: Instant) -> bool {
         self.is_trusted() && self.received.is_within(now, VALIDITY)
+    }
+
+    #[inline]
+    pub(super) fn received(&self) -> Stamp {
+        self.received
+    }
+
+    #[inline]
+    pub(super) fn sent(&self) -> Stamp {
+        self.sent
     }
 
     /// Until when it is that, if nothing is heard.

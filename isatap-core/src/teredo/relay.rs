@@ -28,7 +28,7 @@ use core::net::{Ipv6Addr, SocketAddrV4};
 pub use self::waits::Wait;
 use self::waits::{List, State, Waits};
 use super::addr::{Address, Flags, SERVER_PORT};
-use super::carried::{self, Last};
+use super::carried::{self, Known, Last};
 use super::ingress::{self, Outgoing, Path, Reach, RelayCase, is_native_global};
 use super::packet::{Bubble, is_bubble};
 use super::peer::{BUBBLE_INTERVAL, Peer, PeerTable, secret_source};
@@ -223,7 +223,7 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
             && fits
             && peer.is_reachable(now)
         {
-            self.last = Last::sent(now, place, peer, source, next_header);
+            self.last = Last::Sent(Known { place, end: source, before: peer.sent(), next_header });
             peer.note_sent(now);
             let to = peer.mapping();
             return Ok(self.tunnel(to));
@@ -328,7 +328,8 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         let Some(place) = self.peers.place(&header.source()) else { return false };
         match self.peers.at_mut(place) {
             Some(peer) if peer.is_settled() && peer.is_trusted_at(from) => {
-                self.last = Last::came(now, place, peer, header.destination(), header.next_header());
+                let (end, next_header) = (header.destination(), header.next_header());
+                self.last = Last::Came(Known { place, end, before: peer.received(), next_header });
                 peer.note_received(now);
                 true
             }

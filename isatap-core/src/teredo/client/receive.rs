@@ -9,8 +9,8 @@ use crate::engine::{Admitted, Verdict};
 use crate::packet::PacketMut;
 use crate::teredo::addr::{Address, SERVER_PORT};
 use crate::teredo::authentication::{self, Authenticator};
-use crate::teredo::carried::Last;
-use crate::teredo::ingress::{self, ClientCase, ClientView, Path, is_usable};
+use crate::teredo::carried::{Known, Last};
+use crate::teredo::ingress::{self, ClientCase, ClientView, Path, Reach, is_usable};
 use crate::teredo::packet::{Datagram, SignOfLife, is_bubble, origin_bytes};
 use crate::teredo::peer::{HeardOn, Peer, VALIDITY};
 use crate::teredo::qualify;
@@ -52,22 +52,25 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             return None;
         }
         let Some(place) = self.peers.place(&header.source()) else { return self.receive_first(now, path, &header) };
+        let address = self.address();
+        let peer = self.peers.at_mut(place).filter(|peer| peer.is_settled())?;
         let view = ClientView {
             servers: self.config.qualify.servers(),
-            address: self.address(),
-            peer: self.peers.at(place).filter(|peer| peer.is_settled()),
+            address,
+            peer: Some(peer),
             secret_source: None,
             testing: false,
             local: None,
             discovery: self.config.local_discovery,
-            reach: self.reach(),
+            reach: Reach { own: self.locator.as_slice(), accept_bogons: self.config.qualify.accept_bogons },
         };
-        let is_trusted = ingress::is_trusted(&view, path, &header);
-        if is_trusted && let Some(peer) = self.peers.at_mut(place) {
-            self.last = Last::came(now, place, peer, header.destination(), header.next_header());
-            peer.note_received(now);
+        if !ingress::is_trusted(&view, path, &header) {
+            return None;
         }
-        is_trusted.then_some(Ok(()))
+        let (end, next_header) = (header.destination(), header.next_header());
+        self.last = Last::Came(Known { place, end, before: peer.received(), next_header });
+        peer.note_received(now);
+        Some(Ok(()))
     }
 
     /// The same of who is no peer yet. Case 3 in [`direct`](Self::direct).

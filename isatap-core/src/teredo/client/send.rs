@@ -9,7 +9,7 @@ use crate::engine::Verdict;
 use crate::proto41::Outer;
 use crate::teredo::addr::{Address, Flags};
 use crate::teredo::authentication::Authenticator;
-use crate::teredo::carried::Last;
+use crate::teredo::carried::{Known, Last};
 use crate::teredo::ingress::{self, Outgoing, Reach};
 use crate::teredo::peer::{BUBBLE_INTERVAL, HeardOn, Peer, VALIDITY};
 use crate::teredo::qualify::NatKind;
@@ -27,7 +27,8 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let is_own = self.address() == Some(packet.source);
         match place.and_then(|place| Some((place, self.peers.at_mut(place)?))) {
             Some((place, peer)) if is_own && packet.fits && peer.is_reachable(now) && peer.is_sent_to_mapping() => {
-                self.last = Last::sent(now, place, peer, packet.source, packet.next_header);
+                let (end, next_header) = (packet.source, packet.next_header);
+                self.last = Last::Sent(Known { place, end, before: peer.sent(), next_header });
                 peer.note_sent(now);
                 let mapping = peer.mapping();
                 Ok(self.outer(self.config.port, mapping))
