@@ -29,8 +29,8 @@
 //!   of Teredo was spoken to or heard: when it was counted the time before, up to two seconds too early, of 30.
 //! - Of Teredo there are rows for peers that know each other and with which nothing is under way, ports and all:
 //!   those about one go as soon as it moves, is asked for or is forgotten (`isatap_core`'s `teredo::carried`): who does that
-//!   all the time costs others none. Datagrams that leave
-//!   have a checksum. Of one that came it is looked at, or that of the packet inside is by who receives that.
+//!   all the time costs others none. Datagrams that leave have a checksum, which is made of that of the packet
+//!   inside: where that one is wrong, so is this, and the receiver of the packet inside finds it out.
 //! - New flows, and those whose rows are void, cost the kernel's tables 2,000 writings a second at most. A new one takes the place of a
 //!   row that carried nothing lately; a row stays when the daemon has forgotten the flow; one by which
 //!   nothing goes, since its packets are not plain or come another way, is not written again and again.
@@ -48,6 +48,7 @@
 //!   the packets that they may concern to user space, and so do routes that put them in others (`ip route … encap`).
 //! - What the programs carry is not in the counters of the tunnel's device.
 //! - Programs of others that are put behind ours later (tcx) do not see what ours carry.
+//! - The packet that renews a row goes by user space, and those behind it may overtake it: one in 5 seconds at each end.
 //! - Packets of protocol 41 that may be fragmented on the way, and devices underneath that are not of the
 //!   kind of Ethernet stay in user space; so do packets that come by a VRF, whose devices tell a program of themselves.
 //! - So does TCP by Teredo, and UDP that comes or goes joined: sockets cut and join 64 KiB of datagrams
@@ -55,6 +56,9 @@
 //!   does and four 0.32, where user space carried 0.80 and 0.77 in the same run. Nobody joins what a program has
 //!   taken the headers off; a piece that is cut from a super-packet gets no checksum of its own, and without one no
 //!   receiver joins it. That one packet of a flow does not overtake others, see `Used::joined`.
+//! - Of Teredo also peers behind a symmetric NAT stay there (to send to), port 3544 (to hear from), and datagrams whose checksum
+//!   a device was to complete: those of a daemon of this machine that sends by its sockets.
+//! - A second Teredo link that a reload adds has no programs: loading takes privileges that are given up, and one spare is kept.
 
 mod budget;
 mod contents;
