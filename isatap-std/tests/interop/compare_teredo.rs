@@ -19,9 +19,7 @@
 //! Both are used, since both measure better where there is bulk. So is `UDP_GRO` since then: in `benches/netns.rs`'s
 //! set-up one TCP stream went from 0.49 to 0.94 times what the kernel's vxlan carries.
 
-use crate::common::teredo::{
-    RELAY, SERVER, join_internet, miredo, miredo_server, relayed, server_namespace, start, teredo_address,
-};
+use crate::common::teredo::{Internet, NATIVE, RELAY, miredo, our_client, start_our_relay};
 use crate::common::{Lab, Namespace, Node, PATIENCE, peers, wait_until};
 use std::fs;
 use std::time::Duration;
@@ -92,21 +90,19 @@ fn iperf3(client: &Namespace, address: &str, options: &str) -> f64 {
 /// Three loads through one relay.
 fn round(name: &str) -> [Row; 3] {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let (relay, native) = relayed(&lab, &internet, &server);
-    let client = lab.namespace("client");
-    join_internet(&internet, &client, &["203.0.113.7"]);
-    miredo_server(&server);
+    let internet = Internet::new(&lab);
+    let server = internet.miredo_server();
+    let (relay, native) = internet.relay(&server);
+    let client = internet.host("client", 7);
     let mut daemon = None;
     if name == "miredo" {
         miredo(&relay, &format!("RelayType relay\nBindAddress {RELAY}"));
     } else {
-        daemon = Some(start(&relay, "relay", &format!("--local {RELAY} --bind :41000")));
+        daemon = Some(start_our_relay(&relay, ""));
     }
     peers::wait_for_route(&relay, "2001::/32 ", true, PATIENCE);
-    let _client = start(&client, "client", &format!("--server {SERVER} --bind :40000"));
-    let address = teredo_address(&client).to_string();
+    let (_client, address) = our_client(&client, "");
+    let address = address.to_string();
     peers::ping(&native, &address);
     for namespace in [&client, &native] {
         namespace.start("iperf3", "iperf3 -s -6");
@@ -115,7 +111,7 @@ fn round(name: &str) -> [Row; 3] {
     let rows = [
         measure(&relay, || iperf3(&native, &address, "-u -b 100M -l 1200")),
         measure(&relay, || iperf3(&native, &address, "")),
-        measure(&relay, || iperf3(&client, "2001:db8:1::7", "")),
+        measure(&relay, || iperf3(&client, NATIVE, "")),
     ];
     drop(daemon);
     rows

@@ -24,7 +24,7 @@ use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::common::peers::{PREFIX, isatap_address};
-use crate::common::teredo::{PORT, RELAY, SERVER, join_internet, our_server, relayed, server_namespace, start};
+use crate::common::teredo::{Internet, PORT, SERVER};
 use crate::common::{Daemon, Flood, Lab, Namespace, Node, PATIENCE, Stopwatch, destination, isatap, wait_until};
 
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -494,22 +494,18 @@ fn beside_a_hog(rate: u32) {
     const MOST: u8 = 60;
     let _turn = turn();
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let (relay, native) = relayed(&lab, &internet, &server);
-    let (hog, clients, link) = (lab.namespace("hog"), lab.namespace("clients"), lab.wire());
-    link.join(&relay, "eth7", "2001:db8:66::1/64");
+    let internet = Internet::new(&lab);
+    let relayed = internet.our_relay("");
+    let (hog, clients, link) = (lab.namespace("hog"), internet.host("clients", 1), lab.wire());
+    link.join(&relayed.relay, "eth7", "2001:db8:66::1/64");
     link.join(&hog, "eth0", "2001:db8:66::80/64");
     hog.ok("ip -6 route add default via 2001:db8:66::1");
-    join_internet(&internet, &clients, &["203.0.113.1"]);
     // Where bubbles to nobody end.
-    server.ok("ip route add default via 203.0.113.1");
+    relayed.server.ok("ip route add default via 203.0.113.1");
     clients.ok("sysctl -qw net.ipv4.ip_forward=0");
     let clients = Clients::new(&clients, MOST);
-    let _server = our_server(&server);
-    let daemon = start(&relay, "relay", &format!("--local {RELAY} --bind :41000"));
 
-    let before = Effort::of(&relay, &daemon);
+    let before = Effort::of(&relayed.relay, &relayed.daemon);
     let flood = Flood::start(&hog, rate, |number, packet| {
         let client = Ipv4Addr::from_bits((20 << 24) + mixed(number, 30));
         let nobody = Address { client, ..Clients::address(0) };
@@ -517,11 +513,11 @@ fn beside_a_hog(rate: u32) {
     });
     // It has what it can get.
     thread::sleep(Duration::from_secs(3));
-    let socket = native.inside(|| Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).unwrap());
+    let socket = relayed.native.inside(|| Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).unwrap());
     socket.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
     // Each is sent one packet. The kernel writes the checksum.
     let mut asked: Vec<(Instant, Option<Duration>)> = Vec::new();
-    let mut watch = Watch::new(&daemon);
+    let mut watch = Watch::new(&relayed.daemon);
     let mut last = Instant::now();
     let mut buffer = [0; 64];
     while last.elapsed() < Duration::from_secs(4) {
@@ -548,7 +544,7 @@ fn beside_a_hog(rate: u32) {
         }
     }
     let met = ["/packets/consumed", "/packets/held", "/counters/rate-limited", "/counters/table-full"];
-    Effort::of(&relay, &daemon).judge(&before, &met, flood.stop());
+    Effort::of(&relayed.relay, &relayed.daemon).judge(&before, &met, flood.stop());
     let slowest = asked.iter().filter_map(|(_, took)| *took).max().unwrap_or_default();
     eprintln!("the last of {} clients of another /64 was reached after {slowest:?}", asked.len());
     watch.judge(|number| asked[number].1.is_some());

@@ -1,16 +1,9 @@
 //! Teredo on this machine's kernel with miredo, Debian's Teredo, and through NATs of
-//! nftables, all in namespaces with addresses that look public.
-//!
-//! ```text
-//!   client a ── NAT a ─┐                     ┌─ server 198.51.100.1, .2 ─┐
-//!   192.168.1.2        ├── IPv4 "Internet" ──┤                           ├── native 2001:db8:1::/64
-//!   client b ── NAT b ─┘                     └─ relay 198.51.100.9 ──────┘
-//!   192.168.2.2
-//! ```
+//! nftables: see [`crate::common::teredo`].
 
 use crate::common::teredo::{
-    Nat, PORT, RELAY, SERVER, decodes, download, home, join_internet, miredo, miredo_client, miredo_server, our_client,
-    our_server, relayed, server_namespace, start, teredo_address,
+    Internet, NATIVE, Nat, PORT, RELAY, SERVER, decodes, download, miredo, miredo_client, our_client, start,
+    start_miredo_server, start_our_relay, teredo_address,
 };
 use crate::common::{Lab, Node, PATIENCE, isatap, peers, status, wait_until};
 use std::net::Ipv6Addr;
@@ -20,13 +13,11 @@ use std::time::Duration;
 #[ignore = "needs root: run by .ci/run interop"]
 fn our_client_takes_a_miredo_client_s_place() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let (a, b) =
-        (home(&lab, &internet, "a", 1, Nat::PortRestricted), home(&lab, &internet, "b", 2, Nat::PortRestricted));
-    let capture = internet.capture("udp");
-    miredo_server(&server);
-    let (client, ours) = our_client(&a.client);
+    let internet = Internet::new(&lab);
+    let _server = internet.miredo_server();
+    let [a, b] = [1, 2].map(|number| internet.home(number, Nat::PortRestricted));
+    let capture = internet.wire.capture("udp");
+    let (client, ours) = our_client(&a.client, "");
     // TER-1, TER-2: server, flags with 12 random bits at most, mapping.
     let [prefix, zero, high, low, flags, port, ..] = ours.segments();
     assert_eq!([prefix, zero, high, low], [0x2001, 0, 0xc633, 0x6401]);
@@ -63,10 +54,9 @@ fn our_client_takes_a_miredo_client_s_place() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn our_client_qualifies_anew_after_its_server_was_gone_and_follows_its_ipv4_address() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
-    miredo_server(&server);
+    let internet = Internet::new(&lab);
+    let server = internet.miredo_server();
+    let a = internet.home(1, Nat::PortRestricted);
     a.client.etc("hosts", &format!("{SERVER} teredo.example.net\n"));
     let options = format!("--server teredo.example.net --bind :{PORT} --refresh-interval 2 --retry-interval 4");
     let mut client = start(&a.client, "client", &options);
@@ -81,7 +71,7 @@ fn our_client_qualifies_anew_after_its_server_was_gone_and_follows_its_ipv4_addr
     ));
     assert!(!a.client.ok("ip -6 route show dev teredo").contains("default"));
     // A server that is back is found by itself: the address is the same, but for 12 bits.
-    miredo_server(&server);
+    start_miredo_server(&server);
     let again = teredo_address(&a.client);
     assert_eq!(
         (before.segments()[..4].to_vec(), before.octets()[10..].to_vec()),
@@ -99,20 +89,16 @@ fn our_client_qualifies_anew_after_its_server_was_gone_and_follows_its_ipv4_addr
 #[ignore = "needs root: run by .ci/run interop"]
 fn our_server_serves_miredo_clients_and_ours() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let (a, b, c) = (
-        home(&lab, &internet, "a", 1, Nat::PortRestricted),
-        home(&lab, &internet, "b", 2, Nat::PortRestricted),
-        home(&lab, &internet, "c", 3, Nat::Symmetric),
-    );
-    let capture = internet.capture("udp");
-    let server_daemon = our_server(&server);
+    let internet = Internet::new(&lab);
+    let (server, server_daemon) = internet.our_server();
+    let [a, b, c] = [(1, Nat::PortRestricted), (2, Nat::PortRestricted), (3, Nat::Symmetric)]
+        .map(|(number, kind)| internet.home(number, kind));
+    let capture = internet.wire.capture("udp");
     let (of_a, of_b) = (miredo_client(&a.client), miredo_client(&b.client));
     peers::ping(&a.client, &of_b.to_string());
     peers::ping(&b.client, &of_a.to_string());
     download(&a.client, &b.client, of_b);
-    let (_ours, of_c) = our_client(&c.client);
+    let (_ours, of_c) = our_client(&c.client, "");
     assert!(status(&c.client, r#".teredo.nat == "symmetric""#));
     assert_eq!(of_c.segments()[..4], of_a.segments()[..4]);
     decodes(&capture, 100);
@@ -135,16 +121,14 @@ fn our_server_serves_miredo_clients_and_ours() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn ter_66_our_server_answers_clients_beside_a_flood_from_everywhere() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
+    let internet = Internet::new(&lab);
+    let (server, _daemon) = internet.our_server();
     // Where the answers to the forged ones end.
     let sink = lab.wire();
     sink.join(&server, "sink", "192.0.2.1/24");
     server.ok("ip neighbor add 192.0.2.2 lladdr 02:00:00:00:00:02 dev sink && ip route add default via 192.0.2.2");
-    let clients = lab.namespace("clients");
-    let addresses: Vec<_> = (1..=8).map(|number| format!("203.0.113.{number}")).collect();
-    join_internet(&internet, &clients, &addresses.iter().map(String::as_str).collect::<Vec<_>>());
-    let _server = our_server(&server);
+    let clients = internet.host("clients", 1);
+    clients.ok("for last in {2..8}; do ip address add 203.0.113.$last/24 dev eth0; done");
     let script = clients.file("flood.py", FLOOD);
     let output = clients.run_for(PATIENCE * 2, &format!("python3 {script} {SERVER}"));
     assert!(output.success(), "{output:#?}");
@@ -191,17 +175,15 @@ print(answered)
 #[ignore = "needs root: run by .ci/run interop"]
 fn our_relay_connects_native_hosts_with_miredo_clients_and_ours() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let (relay, native) = relayed(&lab, &internet, &server);
-    let (a, b) =
-        (home(&lab, &internet, "a", 1, Nat::PortRestricted), home(&lab, &internet, "b", 2, Nat::PortRestricted));
-    let capture = internet.capture("udp");
-    miredo_server(&server);
-    let relay_daemon = start(&relay, "relay", &format!("--local {RELAY} --bind :41000"));
-    let host: Ipv6Addr = "2001:db8:1::7".parse().unwrap();
+    let internet = Internet::new(&lab);
+    let server = internet.miredo_server();
+    let (relay, native) = internet.relay(&server);
+    let [a, b] = [1, 2].map(|number| internet.home(number, Nat::PortRestricted));
+    let capture = internet.wire.capture("udp");
+    let relay_daemon = start_our_relay(&relay, "");
+    let host: Ipv6Addr = NATIVE.parse().unwrap();
     let theirs = miredo_client(&a.client);
-    let (_ours, ours) = our_client(&b.client);
+    let (_ours, ours) = our_client(&b.client, "");
     for (client, address) in [(&a.client, theirs), (&b.client, ours)] {
         // miredo's client has its default route by itself.
         client.ok("ip -6 route show default dev teredo | grep -q . || ip -6 route add default dev teredo");
@@ -236,17 +218,16 @@ fn our_relay_connects_native_hosts_with_miredo_clients_and_ours() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn our_client_reaches_a_native_host_by_miredo_s_relay_and_our_server() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let (relay, native) = relayed(&lab, &internet, &server);
-    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
-    let _server = our_server(&server);
+    let internet = Internet::new(&lab);
+    let (server, _daemon) = internet.our_server();
+    let (relay, native) = internet.relay(&server);
+    let a = internet.home(1, Nat::PortRestricted);
     miredo(&relay, &format!("RelayType relay\nBindAddress {RELAY}"));
     peers::wait_for_route(&relay, "2001::/32 ", true, PATIENCE);
-    let (_client, ours) = our_client(&a.client);
-    peers::ping(&a.client, "2001:db8:1::7");
+    let (_client, ours) = our_client(&a.client, "");
+    peers::ping(&a.client, NATIVE);
     peers::ping(&native, &ours.to_string());
-    download(&a.client, &native, "2001:db8:1::7".parse().unwrap());
+    download(&a.client, &native, NATIVE.parse().unwrap());
     download(&native, &a.client, ours);
 }
 
@@ -254,18 +235,17 @@ fn our_client_reaches_a_native_host_by_miredo_s_relay_and_our_server() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn our_client_and_miredo_s_server_and_relay_reach_a_native_host() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let (relay, native) = relayed(&lab, &internet, &server);
-    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
-    miredo_server(&server);
+    let internet = Internet::new(&lab);
+    let server = internet.miredo_server();
+    let (relay, native) = internet.relay(&server);
+    let a = internet.home(1, Nat::PortRestricted);
     miredo(&relay, &format!("RelayType relay\nBindAddress {RELAY}"));
     peers::wait_for_route(&relay, "2001::/32 ", true, PATIENCE);
-    let (_client, ours) = our_client(&a.client);
+    let (_client, ours) = our_client(&a.client, "");
     // Each may begin.
     peers::ping(&native, &ours.to_string());
-    peers::ping(&a.client, "2001:db8:1::7");
-    download(&a.client, &native, "2001:db8:1::7".parse().unwrap());
+    peers::ping(&a.client, NATIVE);
+    download(&a.client, &native, NATIVE.parse().unwrap());
 }
 
 /// TER-36: the NAT forgets and gives another port, and the client follows it.
@@ -273,10 +253,9 @@ fn our_client_and_miredo_s_server_and_relay_reach_a_native_host() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn ter_36_our_client_notices_that_its_nat_has_forgotten_it() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let (a, b) =
-        (home(&lab, &internet, "a", 1, Nat::PortRestricted), home(&lab, &internet, "b", 2, Nat::PortRestricted));
+    let internet = Internet::new(&lab);
+    let _server = internet.miredo_server();
+    let [a, b] = [1, 2].map(|number| internet.home(number, Nat::PortRestricted));
     // Entries that live for a second: forgotten before the client speaks again.
     let forgetful = "net.netfilter.nf_conntrack_udp_timeout=1 net.netfilter.nf_conntrack_udp_timeout_stream=1";
     let shown_at = |port: u16| {
@@ -289,12 +268,9 @@ fn ter_36_our_client_notices_that_its_nat_has_forgotten_it() {
     };
     a.nat.ok(&format!("sysctl -qw {forgetful}"));
     shown_at(50_000);
-    miredo_server(&server);
-    let options = format!("--server {SERVER} --bind :{PORT} --refresh-interval 3");
-    let _client = start(&a.client, "client", &options);
-    let before = teredo_address(&a.client);
+    let (_client, before) = our_client(&a.client, "--refresh-interval 3");
     assert!(status(&a.client, r#".teredo.mapped == "203.0.113.1:50000""#));
-    let (_other, of_b) = our_client(&b.client);
+    let (_other, of_b) = our_client(&b.client, "");
     peers::ping(&a.client, &of_b.to_string());
     shown_at(50_001);
     wait_until("the new mapping", PATIENCE, || status(&a.client, r#".teredo.mapped == "203.0.113.1:50001""#));
@@ -311,14 +287,13 @@ fn ter_36_our_client_notices_that_its_nat_has_forgotten_it() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn ter_83_two_of_our_clients_behind_one_nat_find_each_other() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
+    let internet = Internet::new(&lab);
+    let (_server, _daemon) = internet.our_server();
+    let a = internet.home(1, Nat::PortRestricted);
     let neighbor = lab.namespace("neighbor");
     a.inside.join(&neighbor, "eth0", "192.168.1.3/24");
     neighbor.ok("ip route add default via 192.168.1.1");
-    let _server = our_server(&server);
-    let (_client, _) = our_client(&a.client);
+    let (_client, _) = our_client(&a.client, "");
     // Another port: RFC 4380 §5.2 wants that of several clients behind one NAT.
     let _neighbor = start(&neighbor, "client", &format!("--server {SERVER} --bind :40001"));
     let address = teredo_address(&neighbor);
@@ -329,11 +304,10 @@ fn ter_83_two_of_our_clients_behind_one_nat_find_each_other() {
 /// TER-105, as far as nftables can play the NAT: both our clients, our server.
 fn pair(of_a: Nat, of_b: Nat) {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let (a, b) = (home(&lab, &internet, "a", 1, of_a), home(&lab, &internet, "b", 2, of_b));
-    let _server = our_server(&server);
-    let ((_a, _), (_b, address)) = (our_client(&a.client), our_client(&b.client));
+    let internet = Internet::new(&lab);
+    let (_server, _daemon) = internet.our_server();
+    let (a, b) = (internet.home(1, of_a), internet.home(2, of_b));
+    let ((_a, _), (_b, address)) = (our_client(&a.client, ""), our_client(&b.client, ""));
     peers::ping(&a.client, &address.to_string());
     download(&a.client, &b.client, address);
 }

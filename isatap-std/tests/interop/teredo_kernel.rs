@@ -3,19 +3,11 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use crate::common::teredo::{
-    Nat, PORT, RELAY, SERVER, decodes, download, home, join_internet, miredo_client, miredo_server, our_server,
-    relayed, server_namespace, start, teredo_address,
-};
+use crate::common::teredo::{Internet, NATIVE, Nat, PORT, SERVER, decodes, download, miredo_client, our_client};
 use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap_binary, peers, status, wait_until};
 use crate::kernel_path::{EGRESS, INGRESS, programs};
 
 const REQUIRED: &str = "--kernel-path require";
-
-fn client(namespace: &Namespace) -> (Daemon, Ipv6Addr) {
-    let daemon = start(namespace, "client", &format!("--server {SERVER} --bind :{PORT} {REQUIRED}"));
-    (daemon, teredo_address(namespace))
-}
 
 /// A number of what the daemon says of itself.
 fn told(namespace: &Namespace, filter: &str) -> u64 {
@@ -38,13 +30,11 @@ fn carries(namespace: &Namespace, to: &str) {
 #[ignore = "needs root: run by .ci/run interop"]
 fn our_client_and_miredo_s_carry_a_flow_of_which_the_kernel_has_most() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let (a, b) =
-        (home(&lab, &internet, "a", 1, Nat::PortRestricted), home(&lab, &internet, "b", 2, Nat::PortRestricted));
-    let capture = internet.capture("udp");
-    miredo_server(&server);
-    let (daemon, ours) = client(&a.client);
+    let internet = Internet::new(&lab);
+    let _server = internet.miredo_server();
+    let [a, b] = [1, 2].map(|number| internet.home(number, Nat::PortRestricted));
+    let capture = internet.wire.capture("udp");
+    let (daemon, ours) = our_client(&a.client, REQUIRED);
     let theirs = miredo_client(&b.client);
     peers::ping(&a.client, &theirs.to_string());
     carries(&a.client, &theirs.to_string());
@@ -73,27 +63,24 @@ fn our_client_and_miredo_s_carry_a_flow_of_which_the_kernel_has_most() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn relay_and_client_of_ours_carry_a_flow_of_a_native_host_in_the_kernel() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let (relay, native) = relayed(&lab, &internet, &server);
-    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
-    let _server = our_server(&server);
-    let _relay = start(&relay, "relay", &format!("--local {RELAY} --bind :41000 {REQUIRED}"));
-    let (_client, ours) = client(&a.client);
-    peers::ping(&a.client, "2001:db8:1::7");
-    carries(&a.client, "2001:db8:1::7");
-    assert!(told(&relay, ".kernel_path.sent") > 100 && told(&relay, ".kernel_path.received") > 100);
-    peers::ping_sizes(&a.client, "2001:db8:1::7", 1280);
-    peers::ping_sizes(&native, &ours.to_string(), 1280);
+    let internet = Internet::new(&lab);
+    let relayed = internet.our_relay(REQUIRED);
+    let a = internet.home(1, Nat::PortRestricted);
+    let (_client, ours) = our_client(&a.client, REQUIRED);
+    peers::ping(&a.client, NATIVE);
+    carries(&a.client, NATIVE);
+    assert!(told(&relayed.relay, ".kernel_path.sent") > 100 && told(&relayed.relay, ".kernel_path.received") > 100);
+    peers::ping_sizes(&a.client, NATIVE, 1280);
+    peers::ping_sizes(&relayed.native, &ours.to_string(), 1280);
     // Datagrams of a program, of all lengths, in both directions: the checksum of each is looked at.
-    let echo = native.file("echo.sh", "exec socat -b 65536 UDP6-LISTEN:7,fork PIPE\n");
-    native.start("echo", &format!("sh {echo}"));
-    wait_until("an echo server", PATIENCE, || native.succeeds("ss -uln | grep -q ':7 '"));
+    let echo = relayed.native.file("echo.sh", "exec socat -b 65536 UDP6-LISTEN:7,fork PIPE\n");
+    relayed.native.start("echo", &format!("sh {echo}"));
+    wait_until("an echo server", PATIENCE, || relayed.native.succeeds("ss -uln | grep -q ':7 '"));
     let script = a.client.file("datagrams.py", DATAGRAMS);
-    let output = a.client.run_for(Duration::from_secs(60), &format!("python3 {script} 2001:db8:1::7"));
+    let output = a.client.run_for(Duration::from_secs(60), &format!("python3 {script} {NATIVE}"));
     assert_eq!(output.status, 0, "{output:#?}");
-    native.stop("echo");
-    download(&a.client, &native, "2001:db8:1::7".parse().unwrap());
+    relayed.native.stop("echo");
+    download(&a.client, &relayed.native, NATIVE.parse().unwrap());
 }
 
 const DATAGRAMS: &str = r#"
@@ -117,15 +104,10 @@ sys.exit(lost > 4)
 #[ignore = "needs root: run by .ci/run interop"]
 fn who_forges_a_port_or_an_address_does_not_come_in_by_a_row() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let [a, b, forger] = [("a", 1), ("b", 2), ("forger", 66)].map(|(name, last)| {
-        let namespace = lab.namespace(name);
-        join_internet(&internet, &namespace, &[&format!("203.0.113.{last}")]);
-        namespace
-    });
-    let _server = our_server(&server);
-    let ((_a, of_a), (b_daemon, of_b)) = (client(&a), client(&b));
+    let internet = Internet::new(&lab);
+    let (_server, _daemon) = internet.our_server();
+    let [a, b, forger] = [("a", 1), ("b", 2), ("forger", 66)].map(|(name, number)| internet.host(name, number));
+    let ((_a, of_a), (b_daemon, of_b)) = (our_client(&a, REQUIRED), our_client(&b, REQUIRED));
     peers::ping(&a, &of_b.to_string());
     carries(&a, &of_b.to_string());
     let script = forger.file("forge.py", FORGE);
@@ -145,7 +127,7 @@ fn who_forges_a_port_or_an_address_does_not_come_in_by_a_row() {
     assert_eq!(forge(&right, of_b, of_a, "good"), 20);
     assert_eq!(forge(&right, of_b, of_a, "none"), 20);
     wait_until("them to be the kernel's", PATIENCE, || told(&a, ".kernel_path.received") >= carried + 30);
-    let stranger: Ipv6Addr = "2001:db8:1::7".parse().unwrap();
+    let stranger: Ipv6Addr = NATIVE.parse().unwrap();
     let mut other = of_a.octets();
     other[15] ^= 1;
     for (source, inner, destination, sum) in [
@@ -193,28 +175,25 @@ for n in range(20):
 #[ignore = "needs root: run by .ci/run interop"]
 fn a_packet_with_a_surplus_area_has_the_checksum_of_all_its_bytes() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let (relay, native) = relayed(&lab, &internet, &server);
-    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
-    let _server = our_server(&server);
-    let _relay = start(&relay, "relay", &format!("--local {RELAY} --bind :41000 {REQUIRED}"));
+    let internet = Internet::new(&lab);
+    let relayed = internet.our_relay(REQUIRED);
+    let a = internet.home(1, Nat::PortRestricted);
     // Its socket looks at each checksum.
-    let client = format!("--server {SERVER} --bind :{PORT} --kernel-path off");
-    let _client = start(&a.client, "client", &client);
-    let ours = teredo_address(&a.client);
-    peers::ping(&a.client, "2001:db8:1::7");
-    let script = native.file("surplus.py", SURPLUS);
+    let (_client, ours) = our_client(&a.client, "--kernel-path off");
+    peers::ping(&a.client, NATIVE);
+    let script = relayed.native.file("surplus.py", SURPLUS);
     let came = || -> u64 {
         let told = a.client.ok("grep -w Udp6NoPorts /proc/net/snmp6");
         told.split_whitespace().last().unwrap().parse().unwrap()
     };
     for surplus in [0, 8, 1] {
-        let (before, carried) = (came(), told(&relay, ".kernel_path.sent"));
-        native.ok(&format!("python3 {script} 2001:db8:1::7 {ours} {surplus}"));
+        let (before, carried) = (came(), told(&relayed.relay, ".kernel_path.sent"));
+        relayed.native.ok(&format!("python3 {script} {NATIVE} {ours} {surplus}"));
         wait_until(&format!("UDP packets with {surplus} bytes behind them"), PATIENCE, || came() >= before + 195);
         if surplus == 0 {
-            wait_until("them to be the kernel's", PATIENCE, || told(&relay, ".kernel_path.sent") > carried + 100);
+            wait_until("them to be the kernel's", PATIENCE, || {
+                told(&relayed.relay, ".kernel_path.sent") > carried + 100
+            });
         }
     }
 }
@@ -245,11 +224,9 @@ for n in range(200):
 #[ignore = "needs root: run by .ci/run interop"]
 fn a_link_that_comes_and_goes_by_reloads_has_programs_meanwhile() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let a = lab.namespace("a");
-    join_internet(&internet, &a, &["203.0.113.1"]);
-    let _server = our_server(&server);
+    let internet = Internet::new(&lab);
+    let (_server, _daemon) = internet.our_server();
+    let a = internet.host("a", 1);
     let link = |dev: &str, port: u16| {
         format!("[[teredo-client]]\nserver = \"{SERVER}\"\nbind = \":{port}\"\ndev = \"{dev}\"\nbeside-native = true\n")
     };
@@ -277,28 +254,23 @@ fn a_link_that_comes_and_goes_by_reloads_has_programs_meanwhile() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn a_peer_that_is_in_question_all_the_time_costs_others_no_rows() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let (relay, native) = relayed(&lab, &internet, &server);
-    let (a, hostile) = (lab.namespace("a"), lab.namespace("hostile"));
-    join_internet(&internet, &a, &["203.0.113.1"]);
-    join_internet(&internet, &hostile, &["203.0.113.66"]);
-    let _server = our_server(&server);
-    let _relay = start(&relay, "relay", &format!("--local {RELAY} --bind :41000 {REQUIRED}"));
-    let (_client, of_a) = client(&a);
-    peers::ping(&a, "2001:db8:1::7");
-    carries(&a, "2001:db8:1::7");
+    let internet = Internet::new(&lab);
+    let relayed = internet.our_relay(REQUIRED);
+    let (a, hostile) = (internet.host("a", 1), internet.host("hostile", 66));
+    let (_client, of_a) = our_client(&a, REQUIRED);
+    peers::ping(&a, NATIVE);
+    carries(&a, NATIVE);
     let script = hostile.file("hostile.py", HOSTILE);
-    for (who, command) in [(&relay, "moves".to_owned()), (&a, format!("asks {of_a}"))] {
+    for (who, command) in [(&relayed.relay, "moves".to_owned()), (&a, format!("asks {of_a}"))] {
         hostile.start("hostile", &format!("python3 -u {script} {command}"));
         let log = hostile.directory().join("hostile.log");
         wait_until("him to begin", PATIENCE, || {
             // The relay asks him where he is.
-            let _ = native.run("ping -6 -n -q -c 1 -W 0.2 2001:0:c633:6401:1016:63bf:34ff:8ebd");
+            let _ = relayed.native.run("ping -6 -n -q -c 1 -W 0.2 2001:0:c633:6401:1016:63bf:34ff:8ebd");
             hostile.succeeds(&format!("grep -q begins {}", log.display()))
         });
         let before = told(who, ".kernel_path.sent + .kernel_path.received");
-        a.ok("ping -6 -n -q -c 400 -i 0.005 2001:db8:1::7");
+        a.ok(&format!("ping -6 -n -q -c 400 -i 0.005 {NATIVE}"));
         hostile.stop("hostile");
         wait_until(&format!("rows that stay, of {}", who.name()), Duration::from_secs(3), || {
             told(who, ".kernel_path.sent + .kernel_path.received") >= before + 700

@@ -5,10 +5,8 @@
 //! What must be is what two miredo clients reach of each other in the same lab: all but those
 //! behind a symmetric NAT that begin, and port-restricted with symmetric.
 
-use crate::common::teredo::{
-    Nat, PORT, SERVER, home, join_internet, miredo, miredo_server, our_server, server_namespace, start, teredo_address,
-};
-use crate::common::{Daemon, Lab, Namespace, Node, Wire};
+use crate::common::teredo::{Internet, Nat, PORT, SERVER, miredo, start, teredo_address};
+use crate::common::{Daemon, Lab, Namespace, Node};
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
@@ -28,31 +26,19 @@ const PATIENCE_OF_A_PAIR: u64 = 12;
 struct Clients {
     _daemons: Vec<Daemon>,
     clients: Vec<(Namespace, Ipv6Addr)>,
-    _nats: Vec<Namespace>,
+    _nats: Vec<Option<Namespace>>,
 }
 
 /// Clients behind each kind of NAT, at 203.0.113.`first` and on.
-fn clients<'l>(lab: &'l Lab, internet: &Wire<'l>, first: u8, who: Who) -> Clients {
-    let (mut daemons, mut namespaces, mut nats) = (vec![], vec![], vec![]);
-    for (number, nat) in (first..).zip(NATS) {
-        let name = format!("{who:?}-{number}");
-        let client = match nat {
-            Some(kind) => {
-                let home = home(lab, internet, &name, number, kind);
-                nats.push(home.nat);
-                home.client
-            }
-            None => {
-                let client = lab.namespace(&name);
-                join_internet(internet, &client, &[&format!("203.0.113.{number}")]);
-                client
-            }
-        };
+fn clients(internet: &Internet<'_>, first: u8, who: Who) -> Clients {
+    let (namespaces, nats): (Vec<_>, Vec<_>) =
+        (first..).zip(NATS).map(|(number, nat)| internet.behind(number, nat)).unzip();
+    let mut daemons = vec![];
+    for client in &namespaces {
         match who {
-            Who::Ours => daemons.push(start(&client, "client", &format!("--server {SERVER} --bind :{PORT}"))),
-            Who::Miredo => miredo(&client, &format!("ServerAddress {SERVER}")),
+            Who::Ours => daemons.push(start(client, "client", &format!("--server {SERVER} --bind :{PORT}"))),
+            Who::Miredo => miredo(client, &format!("ServerAddress {SERVER}")),
         }
-        namespaces.push(client);
     }
     let clients = namespaces.into_iter().map(|client| {
         let address = teredo_address(&client);
@@ -64,17 +50,16 @@ fn clients<'l>(lab: &'l Lab, internet: &Wire<'l>, first: u8, who: Who) -> Client
 /// Who was reached: a row a NAT of the side that begins, a column a NAT of the other.
 fn matrix(begins: Who, other: Who) -> [[bool; 5]; 5] {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
+    let internet = Internet::new(&lab);
     // One is served by the other's server, and then by ours.
-    let _server = match begins {
-        Who::Ours => {
-            miredo_server(&server);
-            None
+    let (_server, _daemon) = match begins {
+        Who::Ours => (internet.miredo_server(), None),
+        Who::Miredo => {
+            let (server, daemon) = internet.our_server();
+            (server, Some(daemon))
         }
-        Who::Miredo => Some(our_server(&server)),
     };
-    let (begin, other) = (clients(&lab, &internet, 1, begins), clients(&lab, &internet, 6, other));
+    let (begin, other) = (clients(&internet, 1, begins), clients(&internet, 6, other));
     let addresses = other.clients.iter().map(|(_, address)| address.to_string()).collect::<Vec<_>>().join(" ");
     // An echo request a second until the first answer.
     let command = format!(

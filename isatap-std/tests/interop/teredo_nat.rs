@@ -1,7 +1,7 @@
 //! Which kind of NAT our tool says that it is behind: nftables NATs of each kind, and miredo's server.
 
-use crate::common::teredo::{Nat, PORT, SERVER, home, join_internet, miredo_server, server_namespace, start};
-use crate::common::{Lab, Namespace, PATIENCE, Stopwatch, isatap, status, wait_until};
+use crate::common::teredo::{Internet, Nat, PORT, SERVER, start};
+use crate::common::{Lab, PATIENCE, Stopwatch, isatap, status, wait_until};
 use serde_json::Value;
 
 const KINDS: [(Option<Nat>, &str); 5] = [
@@ -16,27 +16,11 @@ const KINDS: [(Option<Nat>, &str); 5] = [
 #[ignore = "needs root: run by .ci/run interop"]
 fn qualify_and_status_name_the_nat_of_each_kind() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    miredo_server(&server);
-    let mut nats = Vec::new();
-    let clients: Vec<(Namespace, &str)> = (1..)
-        .zip(KINDS)
-        .map(|(number, (nat, name))| match nat {
-            Some(kind) => {
-                let home = home(&lab, &internet, name, number, kind);
-                nats.push(home.nat);
-                (home.client, name)
-            }
-            None => {
-                let client = lab.namespace("client-none");
-                join_internet(&internet, &client, &[&format!("203.0.113.{number}")]);
-                (client, name)
-            }
-        })
-        .collect();
+    let internet = Internet::new(&lab);
+    let _server = internet.miredo_server();
+    let clients: Vec<_> = (1..).zip(KINDS).map(|(number, (nat, name))| (internet.behind(number, nat), name)).collect();
     std::thread::scope(|scope| {
-        for (client, name) in &clients {
+        for ((client, _nat), name) in &clients {
             scope.spawn(move || {
                 let asked = Stopwatch::start();
                 let output = isatap(client, &format!("teredo qualify -j {SERVER}"));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::common::teredo::{Nat, PORT, SERVER, home, miredo_server, server_namespace};
+use crate::common::teredo::{Internet, Nat, PORT, SERVER};
 use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Stopwatch, isatap, isatap_binary, status, wait_until};
 
 /// How long the client may take to see what the kernel tells at once.
@@ -28,10 +28,9 @@ fn until(client: &Namespace, command: &str, works: bool) -> Duration {
 #[ignore = "needs root: run by .ci/run interop"]
 fn ter_31_sel_14_rte_14_a_client_rests_beside_other_ipv6_and_returns_within_2_s() {
     let lab = Lab::new();
-    let (internet, native) = (lab.wire(), lab.wire());
-    let server = server_namespace(&lab, &internet);
-    miredo_server(&server);
-    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
+    let (internet, native) = (Internet::new(&lab), lab.wire());
+    let _server = internet.miredo_server();
+    let a = internet.home(1, Nat::PortRestricted);
     let client = &a.client;
     native.join(client, "eth6", "2001:db8:5::2/64");
     client.ok("ip -6 route add default via 2001:db8:5::1");
@@ -87,10 +86,9 @@ fn ter_31_sel_14_rte_14_a_client_rests_beside_other_ipv6_and_returns_within_2_s(
 #[ignore = "needs root: run by .ci/run interop"]
 fn ter_31_sel_14_a_client_rests_beside_isatap_and_6to4() {
     let lab = Lab::new();
-    let (internet, site) = (lab.wire(), lab.wire());
-    let server = server_namespace(&lab, &internet);
-    miredo_server(&server);
-    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
+    let (internet, site) = (Internet::new(&lab), lab.wire());
+    let _server = internet.miredo_server();
+    let a = internet.home(1, Nat::PortRestricted);
     let router = lab.namespace("router");
     for (node, number) in [(&a.client, 2), (&router, 1)] {
         site.join(node, "eth6", &format!("131.107.0.{number}/24"));
@@ -119,10 +117,9 @@ fn ter_31_sel_14_a_client_rests_beside_isatap_and_6to4() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn ter_31_with_beside_native_a_client_works_beside_native_ipv6() {
     let lab = Lab::new();
-    let (internet, native) = (lab.wire(), lab.wire());
-    let server = server_namespace(&lab, &internet);
-    miredo_server(&server);
-    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
+    let (internet, native) = (Internet::new(&lab), lab.wire());
+    let _server = internet.miredo_server();
+    let a = internet.home(1, Nat::PortRestricted);
     native.join(&a.client, "eth6", "2001:db8:5::2/64");
     a.client.ok("ip -6 route add default via 2001:db8:5::1");
     let options = format!("teredo client --server {SERVER} --beside-native");

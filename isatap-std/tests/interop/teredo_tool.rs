@@ -5,11 +5,11 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use crate::common::teredo::{
-    Home, Nat, PORT, SERVER, download, home, join_internet, miredo_client, our_client, our_server, server_namespace,
-    start, teredo_address,
+    Home, Internet, NATIVE, Nat, PORT, SERVER, download, miredo_client, our_client, start, start_our_server,
+    teredo_address,
 };
 use crate::common::{
-    Daemon, Lab, Namespace, Node, PATIENCE, Stopwatch, Wire, isatap, isatap_binary, peers, status, wait_for, wait_until,
+    Daemon, Lab, Namespace, Node, PATIENCE, Stopwatch, isatap, isatap_binary, peers, status, wait_for, wait_until,
 };
 use serde_json::Value;
 
@@ -20,17 +20,16 @@ const OTHER_SECRET: &str = "laptop-7 0x00000000000000000000000000000000\n";
 #[ignore = "needs root: run by .ci/run interop"]
 fn one_file_makes_an_isatap_router_a_teredo_server_and_a_teredo_relay_of_one_process() {
     let lab = Lab::new();
-    let (internet, intranet, native) = (lab.wire(), lab.wire(), lab.wire());
-    let server = server_namespace(&lab, &internet);
+    let (internet, intranet, native) = (Internet::new(&lab), lab.wire(), lab.wire());
+    let server = internet.server();
     intranet.join(&server, "eth1", "10.0.0.1/24");
     native.join(&server, "eth6", "2001:db8:1::1/64");
     let host = lab.namespace("host");
-    native.join(&host, "eth0", "2001:db8:1::7/64");
+    native.join(&host, "eth0", &format!("{NATIVE}/64"));
     host.ok("ip -6 route add default via 2001:db8:1::1");
     let site = lab.namespace("site");
     intranet.join(&site, "eth0", "10.0.0.2/24");
-    let (a, b) =
-        (home(&lab, &internet, "a", 1, Nat::PortRestricted), home(&lab, &internet, "b", 2, Nat::PortRestricted));
+    let [a, b] = [1, 2].map(|number| internet.home(number, Nat::PortRestricted));
 
     let text = format!(
         "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::/64\"]\ndefault = \"always\"\n\n\
@@ -63,14 +62,14 @@ fn one_file_makes_an_isatap_router_a_teredo_server_and_a_teredo_relay_of_one_pro
 
     // miredo behind one NAT, ours behind the other, an ISATAP host, and a native one.
     let theirs = miredo_client(&a.client);
-    let (_client, ours) = our_client(&b.client);
+    let (_client, ours) = our_client(&b.client, "");
     let _site = Daemon::isatap(&site, "host --local 10.0.0.2 --router 10.0.0.1");
-    peers::ping(&b.client, "2001:db8:1::7");
+    peers::ping(&b.client, NATIVE);
     peers::ping(&host, &theirs.to_string());
     peers::ping(&b.client, &theirs.to_string());
-    peers::ping(&site, "2001:db8:1::7");
+    peers::ping(&site, NATIVE);
     peers::ping(&site, &ours.to_string());
-    download(&b.client, &host, "2001:db8:1::7".parse().unwrap());
+    download(&b.client, &host, NATIVE.parse().unwrap());
     for (device, steps) in [("tserver", 4), ("trelay", 5)] {
         let output = isatap(&server, &format!("doctor -j {device}"));
         assert_eq!((output.status, output.text.lines().count()), (0, steps), "{output:#?}");
@@ -86,7 +85,7 @@ fn one_file_makes_an_isatap_router_a_teredo_server_and_a_teredo_relay_of_one_pro
     wait_until("the relay to go", PATIENCE, || !server.succeeds("ip link show dev trelay"));
     assert_eq!(status_pid(&server, "tserver"), process);
     peers::ping(&a.client, &ours.to_string());
-    peers::ping(&site, "2001:db8:1::7");
+    peers::ping(&site, NATIVE);
     assert!(!daemon.output()[daemon.output().find("node.toml:13").unwrap()..].contains("tserver up"));
     assert!(daemon.terminate(PATIENCE).success());
     for device in ["tserver", "isatap0"] {
@@ -100,10 +99,9 @@ fn one_file_makes_an_isatap_router_a_teredo_server_and_a_teredo_relay_of_one_pro
 #[ignore = "needs root: run by .ci/run interop"]
 fn a_teredo_client_with_a_named_server_starts_beside_a_tunnel_of_the_same_process() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
-    let _server = our_server(&server);
+    let internet = Internet::new(&lab);
+    let (_server, _daemon) = internet.our_server();
+    let a = internet.home(1, Nat::PortRestricted);
     a.client.etc("hosts", &format!("127.0.0.1 localhost\n{SERVER} teredo.example.net\n"));
     let text = format!(
         "[[tunnel]]\nlocal = \"192.168.1.2\"\nremote = \"192.168.1.1\"\n\n\
@@ -126,9 +124,9 @@ fn status_pid(namespace: &Namespace, device: &str) -> String {
 #[ignore = "needs root: run by .ci/run interop"]
 fn ter_34_our_server_answers_clients_with_a_secret_and_no_others() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
+    let internet = Internet::new(&lab);
+    let server = internet.server();
+    let a = internet.home(1, Nat::PortRestricted);
     let secrets = server.file("secrets", &format!("# all of them\n{SECRET}gateway correct horse battery staple\n"));
     let refused = server.run(&format!("{} teredo server --primary {SERVER} --secret-file {secrets}", isatap_binary()));
     assert_eq!(refused.status, 1, "{refused:#?}");
@@ -159,8 +157,7 @@ fn ter_34_our_server_answers_clients_with_a_secret_and_no_others() {
         "{doctor:#?}"
     );
 
-    let _client = start(&a.client, "client", &format!("--server {SERVER} --bind :{PORT} --secret-file {right}"));
-    teredo_address(&a.client);
+    let _client = our_client(&a.client, &format!("--secret-file {right}"));
     assert!(status(&a.client, r#".teredo.client_id == "laptop-7" and .teredo.state == "qualified""#));
 }
 
@@ -170,10 +167,9 @@ fn ter_34_our_server_answers_clients_with_a_secret_and_no_others() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn ter_34_our_client_believes_no_server_without_its_secret() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
-    let _server = our_server(&server);
+    let internet = Internet::new(&lab);
+    let (_server, _daemon) = internet.our_server();
+    let a = internet.home(1, Nat::PortRestricted);
     let secret = a.client.file("secret", SECRET);
     a.client.ok(&format!("chmod 600 {secret}"));
     let seen = isatap(&a.client, &format!("teredo qualify --json --secret-file {secret} {SERVER}"));
@@ -187,8 +183,8 @@ fn ter_34_our_client_believes_no_server_without_its_secret() {
 }
 
 /// A NAT that opens ports when it is asked to; symmetric otherwise.
-fn mapping_home<'l>(lab: &'l Lab, internet: &Wire<'l>, name: &str, number: u8, protocols: &str) -> Home<'l> {
-    let home = home(lab, internet, name, number, Nat::Symmetric);
+fn mapping_home<'l>(internet: &Internet<'l>, number: u8, protocols: &str) -> Home<'l> {
+    let home = internet.home(number, Nat::Symmetric);
     // miniupnpd opens nothing at a documentation address: of all wires, this one is cut off
     // from where 203.0.112/24 lives.
     home.nat.ok(&format!(
@@ -242,12 +238,10 @@ fn is_mapped(home: &Home<'_>) -> bool {
 #[ignore = "needs root: run by .ci/run interop"]
 fn ter_72_ter_105_port_mappings_connect_clients_behind_symmetric_nats() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
+    let internet = Internet::new(&lab);
+    let (server, _daemon) = internet.our_server();
     server.ok("ip route add 203.0.112.0/24 dev eth0");
-    let both = "enable_natpmp=yes\nenable_upnp=yes";
-    let (a, b) = (mapping_home(&lab, &internet, "a", 1, both), mapping_home(&lab, &internet, "b", 2, both));
-    let _server = our_server(&server);
+    let [a, b] = [1, 2].map(|number| mapping_home(&internet, number, "enable_natpmp=yes\nenable_upnp=yes"));
     let options = |how: &str| format!("--server {SERVER} --bind :{PORT} --port-mapping {how}");
     let pcp = start(&a.client, "client", &options("pcp"));
     let upnp = start(&b.client, "client", &options("upnp"));
@@ -267,8 +261,8 @@ fn ter_72_ter_105_port_mappings_connect_clients_behind_symmetric_nats() {
     // The control: the same NATs, and nobody asks them for anything.
     assert!(pcp.terminate(PATIENCE).success() && upnp.terminate(PATIENCE).success());
     wait_until("the openings to go", PATIENCE, || !is_mapped(&a) && !is_mapped(&b));
-    let (_a, _) = our_client(&a.client);
-    let (_b, unreached) = our_client(&b.client);
+    let (_a, _) = our_client(&a.client, "");
+    let (_b, unreached) = our_client(&b.client, "");
     let lost = a.client.run(&format!("ping -6 -n -c 1 -W 12 {unreached}"));
     assert!(!lost.success(), "{lost:#?}");
 }
@@ -277,14 +271,12 @@ fn ter_72_ter_105_port_mappings_connect_clients_behind_symmetric_nats() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn ter_72_what_a_killed_client_left_is_taken_back_and_a_silent_gateway_is_no_harm() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
+    let internet = Internet::new(&lab);
+    let (server, _daemon) = internet.our_server();
     server.ok("ip route add 203.0.112.0/24 dev eth0");
-    let a = mapping_home(&lab, &internet, "a", 1, "enable_natpmp=no\nenable_upnp=yes");
-    let _server = our_server(&server);
+    let a = mapping_home(&internet, 1, "enable_natpmp=no\nenable_upnp=yes");
     // PCP is off there: UPnP is what is left.
-    let client = start(&a.client, "client", &format!("--server {SERVER} --bind :{PORT} --port-mapping auto"));
-    teredo_address(&a.client);
+    let (client, _) = our_client(&a.client, "--port-mapping auto");
     assert!(is_mapped(&a));
     client.kill();
     assert!(is_mapped(&a));
@@ -298,8 +290,7 @@ fn ter_72_what_a_killed_client_left_is_taken_back_and_a_silent_gateway_is_no_har
     assert!(other.terminate(PATIENCE).success());
 
     a.nat.stop("miniupnpd");
-    let _client = start(&a.client, "client", &format!("--server {SERVER} --bind :{PORT} --port-mapping auto"));
-    teredo_address(&a.client);
+    let _client = our_client(&a.client, "--port-mapping auto");
     assert!(status(&a.client, r#".teredo.port_mapping.failure | contains("UPnP")"#));
 }
 
@@ -378,18 +369,18 @@ fn client(namespace: &Namespace, options: &str) -> Daemon {
 #[ignore = "needs root: run by .ci/run interop"]
 fn the_doctor_tells_a_silent_server_a_host_without_one_and_a_filter_apart() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
+    let internet = Internet::new(&lab);
+    let a = internet.home(1, Nat::PortRestricted);
     let fix = fix_of(&a.client, "daemon", "no daemon runs");
     assert!(fix.starts_with("isatap "), "{fix}");
     let daemon = client(&a.client, &format!("--server {SERVER}"));
     let fix = fix_of(&a.client, "answered", "no answer of any kind from 198.51.100.1");
     assert!(fix.contains("--server HOST"), "{fix}");
 
-    let server = server_namespace(&lab, &internet);
+    let server = internet.server();
     let fix = fix_of(&a.client, "answered", "nobody listens at UDP port 3544");
     assert!(fix.starts_with("start one there: isatap teredo server --primary 198.51.100.1"), "{fix}");
-    let _server = our_server(&server);
+    let _server = start_our_server(&server);
     drop(daemon);
     let daemon = client(&a.client, &format!("--server {SERVER}"));
     let seen = content(&a.client);
@@ -414,10 +405,9 @@ fn the_doctor_tells_a_silent_server_a_host_without_one_and_a_filter_apart() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn the_doctor_names_what_this_machine_itself_forbids() {
     let lab = Lab::new();
-    let internet = lab.wire();
-    let server = server_namespace(&lab, &internet);
-    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
-    let _server = our_server(&server);
+    let internet = Internet::new(&lab);
+    let (_server, _daemon) = internet.our_server();
+    let a = internet.home(1, Nat::PortRestricted);
     a.client.ok("nft 'add table inet filter; add chain inet filter output { type filter hook output priority 0; }; \
                  add rule inet filter output udp dport 3544 drop'");
     a.client.etc("hosts", "127.0.0.1 localhost\n");
@@ -463,10 +453,10 @@ fn the_doctor_names_what_this_machine_itself_forbids() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn the_doctor_names_a_nat_that_is_not_supported_and_a_second_address_that_is_silent() {
     let lab = Lab::new();
-    let internet = lab.wire();
+    let internet = Internet::new(&lab);
     let server = lab.namespace("server");
-    join_internet(&internet, &server, &[SERVER, "198.51.100.5"]);
-    let a = home(&lab, &internet, "a", 1, Nat::Symmetric);
+    internet.join(&server, &[SERVER, "198.51.100.5"]);
+    let a = internet.home(1, Nat::Symmetric);
     let _server = start(&server, "server", &format!("--primary {SERVER} --secondary 198.51.100.5"));
     let daemon = client(&a.client, &format!("--server {SERVER} --no-symmetric-nat"));
     let fix = fix_of(&a.client, "answered", "198.51.100.1 answers, and its second address 198.51.100.2 does not");
