@@ -106,7 +106,11 @@ pub trait Machine {
     }
 
     /// Counts what was carried by such decisions, and notes that its neighbour is used. `NDP-50`
-    fn carried(&mut self, _now: Instant, _carried: &Carried) {}
+    ///
+    /// Until when such decisions hold by now; `None`: as was told.
+    fn carried(&mut self, _now: Instant, _carried: &Carried) -> Option<Expiry> {
+        None
+    }
 
     /// Does what is due. May be called at any time.
     fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy);

@@ -291,6 +291,13 @@ pub trait Control<C: Capacity> {
         Expiry::NEVER
     }
 
+    /// Packets to or from this neighbour, in IPv4 at `destination`, pass elsewhere: has it asked in time for the next
+    /// ones. Until when they pass; `None`: as far as was said. `SEC-1`
+    fn prolong(&mut self, now: Instant, neighbor: &Ipv6Addr, destination: Option<Ipv4Addr>) -> Option<Expiry> {
+        let _ = (now, neighbor, destination);
+        None
+    }
+
     /// Whether [`is_verified`](Self::is_verified) may answer otherwise than
     /// when this was asked last.
     fn take_verified(&mut self) -> bool {

@@ -387,7 +387,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Machine for 
         Some(Admits { awaited, ..admits })
     }
 
-    fn carried(&mut self, now: Instant, carried: &Carried) {
+    fn carried(&mut self, now: Instant, carried: &Carried) -> Option<Expiry> {
+        let now = self.clamp(now);
         let mut counted = Counters::<u64>::ZERO;
         counted.entered = carried.packets;
         match carried.destination {
@@ -398,6 +399,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Machine for 
             None => counted.delivered = carried.packets,
         }
         self.merge_counters(&counted);
+        let port = self.datapath.port_mut(carried.link)?;
+        port.interface.control_mut().prolong(now, &carried.peer, carried.destination)
     }
 
     fn handle_icmpv4(&mut self, now: Instant, message: &mut PacketMut<'_>) -> Verdict {

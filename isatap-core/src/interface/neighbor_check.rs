@@ -58,6 +58,8 @@ const TRIES: u8 = 3;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// REACHABLE_TIME: how long an answer is good without another one.
 const REACHABLE: Duration = Duration::from_secs(30);
+/// How long before that it is asked anew whose packets pass unseen: they are heard of once a second.
+const AHEAD: Duration = Duration::from_secs(3);
 /// How long a neighbour is remembered that is not used; one that is used
 /// answers every 30 s.
 const UNUSED: Duration = Duration::from_secs(600);
@@ -245,6 +247,18 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
     pub(crate) fn passes_until(&self, address: &Ipv6Addr) -> Expiry {
         let row = self.find(address).and_then(|at| self.get(at)).filter(|row| row.state == State::Verified);
         Expiry::at(row.map_or(Instant::ZERO, |row| row.since.saturating_add(REACHABLE)))
+    }
+
+    /// The same, of packets that pass without being seen here: they must not stop for the time that an answer takes, so it
+    /// is asked [ahead](AHEAD). `None`: it is not known.
+    pub(crate) fn prolong(&mut self, now: Instant, address: &Ipv6Addr) -> Option<Expiry> {
+        let at = self.find(address)?;
+        let row = self.get(at).filter(|row| row.state(now) == State::Verified)?;
+        // An answer that is no longer fresh is for the next packet that is seen to renew: who reads only is told then.
+        if row.list == List::Fresh {
+            self.renew(now.saturating_add(AHEAD), at);
+        }
+        Some(self.passes_until(address))
     }
 
     /// Whether [`is_verified`](Self::is_verified) may answer otherwise than

@@ -99,22 +99,26 @@ impl Last {
 
 /// Counts what was carried, and notes that its peer was spoken to or heard: not later than is sure. Who looks late, after
 /// a night's sleep, has nobody believed to be where he was heard the evening before. [RFC 4380 §5.2.4]
+///
+/// Until when packets go to him by now.
 pub(super) fn note<S: Storage<Peer>>(
     peers: &mut PeerTable<S>,
     counters: &mut Counters<u64>,
     now: Instant,
     carried: &Carried,
-) {
+) -> Option<Expiry> {
     let by_kind = if carried.destination.is_some() { &mut counters.tunnelled } else { &mut counters.delivered };
     *by_kind = by_kind.saturating_add(carried.packets);
     counters.entered = counters.entered.saturating_add(carried.packets);
     let at = carried.since.min(now);
-    match (peers.find_mut(&carried.peer), carried.destination) {
-        (Some(peer), Some(_)) => peer.note_sent(at),
+    let peer = peers.find_mut(&carried.peer)?;
+    match carried.destination {
+        Some(_) => peer.note_sent(at),
         // Nobody else is believed to have been heard where it is trusted.
-        (Some(peer), None) if peer.is_settled() => peer.note_received(at),
-        _ => {}
+        None if peer.is_settled() => peer.note_received(at),
+        None => {}
     }
+    carried.destination.map(|_| peer.reachable_until())
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ use crate::link::Locator;
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::{Ipv6Prefix, halves};
 use crate::proto41::Outer;
-use crate::time::Instant;
+use crate::time::{Expiry, Instant};
 use crate::wire::icmpv6;
 
 /// Prefixes that one relay serves at most.
@@ -414,9 +414,9 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Machine for Relay<P, Q> {
         self.last.admits(&self.peers, self.link, self.config.local())
     }
 
-    fn carried(&mut self, now: Instant, carried: &Carried) {
+    fn carried(&mut self, now: Instant, carried: &Carried) -> Option<Expiry> {
         let now = self.clamp(now);
-        carried::note(&mut self.peers, &mut self.counters, now, carried);
+        carried::note(&mut self.peers, &mut self.counters, now, carried)
     }
 
     fn refused(&mut self, now: Instant, reason: DropReason) -> Verdict {

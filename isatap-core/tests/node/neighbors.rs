@@ -3,14 +3,14 @@
 use isatap_core::capacity::Standard;
 use isatap_core::datapath::Datapath;
 use isatap_core::drop_reason::DropReason;
-use isatap_core::engine::{Event, Machine, Ticket, Verdict, Via, WaitEnd};
+use isatap_core::engine::{Carried, Event, Machine, Ticket, Verdict, Via, WaitEnd};
 use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{CheckNeighbors, RouterConfig, RouterInterface};
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::proto41::Outer;
 use isatap_core::route::{Origin, Route};
-use isatap_core::time::Instant;
+use isatap_core::time::{Expiry, Instant};
 
 use crate::support::*;
 
@@ -90,6 +90,29 @@ fn sec_1_a_packet_into_the_tunnel_waits_until_its_neighbour_has_answered() {
     assert_eq!(seen(&bytes).inner, packet.clone().hops(63).bytes());
     assert_eq!(border.node.counters().held, 2);
     balanced(&border.node);
+}
+
+/// Packets that are carried elsewhere, by the kernel say, do not stop while it is asked.
+#[test]
+fn sec_1_a_neighbour_whose_packets_are_carried_elsewhere_is_asked_ahead() {
+    let mut border = checking();
+    held(forward_native(&mut border.node, border.lan, &outside(HOST4)), &outside(HOST4).bytes());
+    asks(&mut border.node, HOST4);
+    receive(&mut border.node, &advertisement(HOST4, 0x40).from(HOST4, SITE4));
+    assert_eq!(events(&mut border.node).len(), 1, "the end of the wait");
+    let at = |second: u64| Instant::from_secs(1000 + second);
+    let (link, device) = (border.isatap, border.isatap);
+    let part = |destination| Carried { link, device, destination, peer: site6(HOST4), since: at(0), packets: 1 };
+    let good = Some(Expiry::at(at(30)));
+    assert_eq!(border.node.carried(at(20), &part(Some(v4(HOST4)))), good);
+    assert!(transmits(&mut border.node).is_empty());
+    // By somebody else, who has another row.
+    assert_eq!(border.node.carried(at(28), &part(Some(v4(SITE4)))), None);
+    assert!(transmits(&mut border.node).is_empty());
+    assert_eq!(border.node.carried(at(28), &part(None)), good);
+    asks(&mut border.node, HOST4);
+    receive(&mut border.node, &advertisement(HOST4, 0x40).from(HOST4, SITE4));
+    assert_eq!(border.node.carried(at(29), &part(Some(v4(HOST4)))), Some(Expiry::at(at(58))));
 }
 
 #[test]

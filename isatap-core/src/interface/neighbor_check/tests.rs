@@ -104,6 +104,34 @@ fn sec_1_a_neighbour_in_use_is_asked_anew_and_lost_when_it_is_silent() {
     assert_eq!((checks.is_verified(&host(1)), checks.poll_event(at(63), LINK)), (false, None));
 }
 
+/// Its packets are carried by the kernel, say, which tells of them once a second.
+#[test]
+fn sec_1_a_neighbour_whose_packets_pass_unseen_is_asked_before_they_would_stop() {
+    let mut checks: Checks = keyed();
+    assert_eq!(checks.prolong(at(0), &host(1)), None);
+    verify(&mut checks, at(0), host(1));
+    for second in 1..27 {
+        assert_eq!((checks.prolong(at(second), &host(1)), checks.due()), (Some(Expiry::at(at(30))), None));
+    }
+    assert_eq!((checks.prolong(at(27), &host(1)), checks.due()), (Some(Expiry::at(at(30))), Some(host(1))));
+    checks.sent(at(27));
+    assert_eq!((checks.prolong(at(27), &host(1)), checks.due()), (Some(Expiry::at(at(30))), None), "asked once");
+    assert!(checks.answered(at(28), &host(1)) && checks.is_verified(&host(1)));
+    assert_eq!(checks.prolong(at(28), &host(1)), Some(Expiry::at(at(58))));
+    // Silence ends it.
+    assert_eq!(checks.prolong(at(55), &host(1)), Some(Expiry::at(at(58))));
+    for second in 55..58 {
+        turn(&mut checks, at(second));
+        assert_eq!(send(&mut checks, at(second)), [host(1)]);
+    }
+    turn(&mut checks, at(58));
+    assert_eq!((checks.prolong(at(58), &host(1)), checks.is_verified(&host(1))), (None, false));
+    // Nobody is believed for longer than the answer is good: the next packet that is seen renews it.
+    verify(&mut checks, at(100), host(2));
+    turn(&mut checks, at(130));
+    assert_eq!((checks.prolong(at(130), &host(2)), checks.due()), (Some(Expiry::at(at(130))), None));
+}
+
 /// Threads look at a copy, and have no clock.
 #[test]
 fn sec_1_who_only_reads_believes_an_answer_for_30_s() {

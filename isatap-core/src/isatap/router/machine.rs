@@ -1,6 +1,6 @@
 //! The control machine: messages, time, packets and events.
 
-use core::net::Ipv6Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use super::RouterInterface;
@@ -61,6 +61,12 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
 
     fn passes_until(&self, neighbor: &Ipv6Addr) -> Expiry {
         if self.asks(neighbor) { self.neighbors.passes_until(neighbor) } else { Expiry::NEVER }
+    }
+
+    fn prolong(&mut self, now: Instant, neighbor: &Ipv6Addr, destination: Option<Ipv4Addr>) -> Option<Expiry> {
+        // Packets to who is behind it end with it.
+        let is_itself = destination.is_none_or(|destination| addr::embedded_ipv4(neighbor) == Some(destination));
+        if is_itself && self.asks(neighbor) { self.neighbors.prolong(now, neighbor) } else { None }
     }
 
     fn take_verified(&mut self) -> bool {

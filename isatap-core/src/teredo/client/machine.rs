@@ -71,9 +71,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
         self.last.admits(&self.peers, self.link, self.local()?)
     }
 
-    fn carried(&mut self, now: Instant, carried: &Carried) {
+    fn carried(&mut self, now: Instant, carried: &Carried) -> Option<Expiry> {
         let now = self.clamp(now);
-        carried::note(&mut self.peers, &mut self.counters, now, carried);
+        carried::note(&mut self.peers, &mut self.counters, now, carried)
     }
 
     fn refused(&mut self, now: Instant, reason: DropReason) -> Verdict {

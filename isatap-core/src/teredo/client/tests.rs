@@ -477,8 +477,10 @@ fn what_was_carried_elsewhere_keeps_a_peer_reachable() {
     bench.wait(Duration::from_secs(25));
     let since = bench.now;
     let part = |destination, packets| Carried { link: LINK, device: LINK, destination, peer: b, since, packets };
-    bench.client.carried(bench.now, &part(None, 10));
-    bench.client.carried(bench.now, &part(Some(LOCAL), 3));
+    assert_eq!(bench.client.carried(bench.now, &part(None, 10)), None, "let in as long as nothing changes");
+    // [RFC 4380 §5.2.4]: what goes there ends 30 seconds after it was heard.
+    let until = Expiry::at(since.saturating_add(Duration::from_secs(30)));
+    assert_eq!(bench.client.carried(bench.now, &part(Some(LOCAL), 3)), Some(until));
     bench.now = bench.now.saturating_add(Duration::from_secs(20));
     assert!(matches!(bench.send(b), Verdict::Tunnel { .. }));
     let counters = bench.client.counters();
