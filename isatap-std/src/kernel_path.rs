@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! TUN ─▶ program: row? ──yes──▶ device underneath        user space sees the first packets of a
-//!                  ╰──no──▶ user space decides ─▶ row    flow, one in 5 seconds afterwards, and
-//! device underneath ─▶ program: row? ──yes──▶ TUN        whatever is not plain
+//!                  ╰──no──▶ user space decides ─▶ row    flow, and whatever is not plain
+//! device underneath ─▶ program: row? ──yes──▶ TUN
 //!                               ╰──no──▶ IPv4 ─▶ socket ─▶ user space decides ─▶ row
 //! ```
 //!
@@ -15,9 +15,11 @@
 //!   or leave to user space: `kernel-program` says what.
 //! - A row holds as long as the decision: until links, routes or neighbours change, for which it is
 //!   enough to write one number, and no longer than its neighbour's answer (SEC-1).
-//! - A row is good for 10 seconds, and after 5 one packet in a second goes to user space, which
-//!   writes it anew. So a rule of the firewall that comes later is heeded within 10 seconds, and a
-//!   daemon that hangs forwards no longer than that. All are void once the machine has slept, within a second.
+//! - A row is good for 10 seconds. One that carries packets is written anew once it has less than 5 left, without
+//!   a packet: the driver says until when the decision holds, and the kernel whether packets go the same way. So a daemon that
+//!   hangs forwards no longer than 10 seconds. All are void once the machine has slept, within a second.
+//! - Every 5 minutes a packet of a flow is seen all the same, for the sake of what nobody tells of (a source check that
+//!   somebody switches on, `rp_filter`); every 10 seconds, where there are rules of the firewall that were to be passed by.
 //! - Changes of IPv4 routes, rules, addresses and devices are heard, whatever links follow. Then the
 //!   kernel is asked again by which device packets leave, and rows of which that has changed go; others
 //!   stay. Where changes come in a flood, four times a second; so it is with queues and rules of the firewall. What the
@@ -48,14 +50,15 @@
 //!   the packets that they may concern to user space, and so do routes that put them in others (`ip route … encap`).
 //! - What the programs carry is not in the counters of the tunnel's device.
 //! - Programs of others that are put behind ours later (tcx) do not see what ours carry.
-//! - The packet that renews a row goes by user space, and those behind it may overtake it: one in 5 seconds at each end.
+//! - A packet that user space has when the row is written may be overtaken by the next one: once, when a flow begins,
+//!   and whenever its row was void.
 //! - Packets of protocol 41 that may be fragmented on the way, and devices underneath that are not of the
 //!   kind of Ethernet stay in user space; so do packets that come by a VRF, whose devices tell a program of themselves.
 //! - So does TCP by Teredo, and UDP that comes or goes joined: sockets cut and join 64 KiB of datagrams
-//!   (`UDP_SEGMENT`, `UDP_GRO`). A program cannot: with rows for TCP too, one stream carried 0.45 of what vxlan
-//!   does and four 0.32, where user space carried 0.80 and 0.77 in the same run. Nobody joins what a program has
-//!   taken the headers off; a piece that is cut from a super-packet gets no checksum of its own, and without one no
-//!   receiver joins it. That one packet of a flow does not overtake others, see `Used::joined`.
+//!   (`UDP_SEGMENT`, `UDP_GRO`). A program cannot, and rows for TCP carried about half of what sockets did, when that was tried: nobody
+//!   joins what a program has taken the headers off; a piece that is cut from a super-packet gets no checksum of its own, and
+//!   without one no receiver joins it. Joined datagrams leave a flow to user space for a second, see `Used::joined`: also those of
+//!   somebody who forges the addresses and ports of a peer, as nothing in them can be checked here.
 //! - Of Teredo also peers behind a symmetric NAT stay there (to send to), port 3544 (to hear from), and datagrams whose checksum
 //!   a device was to complete: those of a daemon of this machine that sends by its sockets.
 //! - A second Teredo link that a reload adds has no programs: loading takes privileges that are given up, and one spare is kept.
@@ -79,12 +82,12 @@ mod ways;
 
 use self::budget::Budget;
 use self::firewall::Firewall;
-use self::layout::{Admission, AdmissionKey, Life, Path, PathKey};
+use self::layout::{Admission, AdmissionKey, Path, PathKey};
 use self::news::News;
 use self::pace::Pace;
 use self::places::Places;
 use self::programs::{Programs, Side};
-use self::rows::{About, Rows, SLICE, Wish};
+use self::rows::{About, Rows, SLICE, Standing};
 use self::suspend::Suspend;
 use self::ways::{Answer, Question, Ways};
 use crate::driver::Shortcut;
@@ -93,7 +96,7 @@ use crate::netlink::Netlink;
 use crate::proto41_socket::Bound;
 use isatap_core::engine::{Admits, Carried, Sends};
 use isatap_core::packet::LinkId;
-use isatap_core::time::Instant;
+use isatap_core::time::{Expiry, Instant};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -123,7 +126,24 @@ pub(crate) struct KernelPath {
     firewall: Option<Firewall>,
     firewall_told: Pace,
     /// When it was asked for obstacles, and what was found.
-    obstacle: (Instant, Option<&'static str>),
+    looked: Instant,
+    obstacles: Obstacles,
+}
+
+/// What packets that the programs carry go past.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Obstacles {
+    /// Nobody lets them.
+    firm: Option<&'static str>,
+    /// Rules of the firewall.
+    rules: Option<&'static str>,
+}
+
+impl Obstacles {
+    fn find() -> Self {
+        let firm = ipsec::has_policies().then_some("IPsec has policies (ip xfrm policy)");
+        Self { firm, rules: firewall::rules() }
+    }
 }
 
 impl KernelPath {
@@ -150,7 +170,8 @@ impl KernelPath {
             generation: 0,
             count_at: Instant::ZERO,
             suspend: Suspend::new(),
-            obstacle: (Instant::ZERO, obstacle(heeds_firewall)),
+            looked: Instant::ZERO,
+            obstacles: Obstacles::find(),
             firewall,
             firewall_told: Pace::default(),
         })
@@ -158,27 +179,25 @@ impl KernelPath {
 
     /// Whether rows may be written: they are not while the programs would go past something.
     fn is_open(&mut self, now: Instant) -> bool {
-        let is_old = self.obstacle.0.saturating_add(COUNTED) <= now;
+        let is_old = self.looked.saturating_add(COUNTED) <= now;
         if self.firewall_told.begin(now) || is_old {
-            self.obstacle.0 = now;
-            self.look();
+            self.looked = now;
+            let found = Obstacles::find();
+            self.serial += u64::from(self.obstacles != found);
+            self.obstacles = found;
+            self.tell();
         }
         self.generation != 0
     }
 
-    /// Looks for obstacles.
-    fn look(&mut self) {
-        let found = obstacle(self.firewall.is_some());
-        if self.obstacle.1 != found {
-            self.obstacle.1 = found;
-            self.serial += 1;
-        }
-        self.tell();
+    /// What all packets stay in user space for.
+    fn obstacle_of_all(&self) -> Option<&'static str> {
+        self.obstacles.firm.or(self.obstacles.rules.filter(|_| self.firewall.is_some()))
     }
 
     /// Tells the programs which rows are good.
     fn tell(&mut self) {
-        let good = if self.obstacle.1.is_some() || self.wanted == 0 { 0 } else { self.serial };
+        let good = if self.obstacle_of_all().is_some() || self.wanted == 0 { 0 } else { self.serial };
         if self.generation != good && self.places.set_generation(good).is_ok() {
             self.generation = good;
         }
@@ -195,14 +214,14 @@ impl KernelPath {
             self.forget_rows(|about| about.interfaces.contains(&index));
         }
         for question in self.ways.check(&self.netlink, now) {
-            self.forget_rows(|about| about.way == Some(question));
+            self.forget_rows(|about| about.way.0 == question);
         }
         if !self.ways.is_asking() {
             let Self { places, ways, admissions, netlink, .. } = self;
-            // By way of a device that a link is bound to, or as the kernel's answers say.
+            // As the kernel's answers say, or as a link is bound.
             let leads = |places: &Places, index: u32| {
                 ways.lead_by(index, |source| places.is_expected(source))
-                    || admissions.any(|about| about.way.is_none() && about.interfaces.contains(&index))
+                    || admissions.any(|about| about.interfaces.contains(&index))
             };
             places.tidy(now, || netlink.ipv4_addresses(), leads);
         }
@@ -214,10 +233,10 @@ impl KernelPath {
         places.listens(now, index, || ways.device(netlink, index).cloned())
     }
 
-    /// The way of a flow: a new one may be one too many to ask about.
-    fn way(&mut self, now: Instant, question: Question, wish: Wish) -> Option<Answer> {
+    /// The way of a flow: there may be too many to ask about.
+    fn way(&mut self, now: Instant, question: Question) -> Option<Answer> {
         let known = self.ways.known(now, &question);
-        if known.is_none() && wish.is_rationed() && !self.budget.take(now) {
+        if known.is_none() && !self.budget.take(now) {
             return None;
         }
         Some(known.unwrap_or_else(|| self.ways.ask(&self.netlink, now, question)))
@@ -268,74 +287,75 @@ impl Shortcut for KernelPath {
     fn sends(&mut self, now: Instant, from: LinkId, sends: &Sends, bound: Bound) {
         let Some(device) = self.places.device(from).filter(|_| self.is_open(now)) else { return };
         let key = PathKey::of(sends, device);
-        let wish = self.paths.wish(now, &key, self.generation);
-        if wish == Wish::Nothing || (wish == Wish::New && !sends.again) {
+        let standing = self.paths.standing(now, &key, self.generation);
+        if standing == Standing::Good || (standing == Standing::New && !sends.again) {
             return;
         }
         let question = (sends.outer_source, sends.outer_destination, bound);
-        let Some((asked, way)) = self.way(now, question, wish) else { return };
+        let Some((asked, way)) = self.way(now, question) else { return };
         self.places.note(from, Side::Tunnel, way.err());
         let Ok(way) = way else { return };
-        if wish.is_rationed() && !self.budget.take(now) {
+        if !self.budget.take(now) {
             return;
         }
-        let path = Path::of(sends, way, bound.mark, Life::new(self.generation, now, asked, sends.until));
+        let path = Path::of(sends, way, bound.mark);
         let about = About {
             link: sends.link,
             device: from,
             destination: Some(sends.outer_destination),
             peer: sends.destination,
             interfaces: [device, way.interface],
-            way: Some(question),
+            way: (question, Ok(way)),
+            until: sends.until,
         };
         // A row that is not there is a packet more for user space.
-        let _ = self.paths.write(now, key, path, about);
+        let _ = self.paths.write(now, (key, path), self.generation, asked, about);
     }
 
-    fn admits(&mut self, now: Instant, interface: u32, admits: &Admits) {
+    fn admits(&mut self, now: Instant, by: u32, admits: &Admits) {
         let Some(device) = self.places.device(admits.link).filter(|_| self.is_open(now)) else { return };
-        // By any device: in the kernel, by the one that leads to the sender.
-        let question = (interface == 0).then_some((admits.outer_destination, admits.outer_source, Bound::default()));
-        let interface = match question {
-            None => interface,
-            Some(question) => {
+        let question = (admits.outer_destination, admits.outer_source, Bound::default());
+        let interface = match by {
+            // By any device: in the kernel, by the one that leads to the sender.
+            0 => {
                 let last = self.ways.last(&question);
-                let ask = || if admits.again { self.way(now, question, Wish::New) } else { None };
+                let ask = || if admits.again { self.way(now, question) } else { None };
                 let Some((_, way)) = last.or_else(ask) else { return };
                 self.places.note(admits.link, Side::Underlay, way.err());
                 let Ok(way) = way else { return };
                 way.interface
             }
+            interface => interface,
         };
         let key = AdmissionKey::of(admits, interface);
-        let wish = self.admissions.wish(now, &key, self.generation);
-        if wish == Wish::Nothing || (wish == Wish::New && !admits.again) {
+        let standing = self.admissions.standing(now, &key, self.generation);
+        if standing == Standing::Good || (standing == Standing::New && !admits.again) {
             return;
         }
-        if wish.is_rationed() && !self.budget.take(now) {
+        if !self.budget.take(now) {
             return;
         }
-        let asked = match question.map(|question| self.way(now, question, wish)) {
-            None => now,
-            Some(Some((asked, Ok(way)))) if way.interface == interface => asked,
-            Some(_) => return,
-        };
+        let Some((asked, way)) = self.way(now, question) else { return };
+        if by == 0 && !way.is_ok_and(|way| way.interface == interface) {
+            return;
+        }
         let stands_free = self.listens(now, interface);
         self.places.note(admits.link, Side::Underlay, stands_free.err());
         if stands_free.is_err() {
             return;
         }
-        let admission = Admission::of(admits, device, Life::new(self.generation, now, asked, admits.until));
+        let admission = Admission::of(admits, device);
         let about = About {
             link: admits.link,
             device: admits.link,
             destination: None,
             peer: admits.source,
             interfaces: [device, interface],
-            way: question,
+            way: (question, way),
+            until: admits.until,
         };
         // A row that is not there is a packet more for user space.
-        let _ = self.admissions.write(now, key, admission, about);
+        let _ = self.admissions.write(now, (key, admission), self.generation, asked, about);
     }
 
     fn follow(&mut self, generation: u64) {
@@ -399,7 +419,7 @@ impl Shortcut for KernelPath {
     }
 
     fn obstacle(&self, link: LinkId) -> Option<&str> {
-        self.obstacle.1.or_else(|| self.places.obstacle(link))
+        self.obstacle_of_all().or_else(|| self.places.obstacle(link))
     }
 
     fn rows(&self) -> usize {
@@ -414,25 +434,30 @@ impl Shortcut for KernelPath {
         [count_at, self.firewall_told.deadline(), queues, used, self.ways.deadline()].into_iter().flatten().min()
     }
 
-    fn collect(&mut self, now: Instant, carried: &mut dyn FnMut(Carried)) {
+    fn collect(&mut self, now: Instant, carried: &mut dyn FnMut(Carried) -> Option<Expiry>) {
         self.look_when_due(now);
         if self.count_at <= now {
-            self.paths.collect(now, self.generation, SLICE, carried);
-            self.admissions.collect(now, self.generation, SLICE, carried);
-            let most = self.paths.len().max(self.admissions.len());
+            // Rules that are gone past are to see a packet now and then.
+            let is_seen = self.obstacles.rules.is_some();
+            let Self { paths, admissions, ways, netlink, generation, .. } = self;
+            let mut renews = |about: &About| {
+                if is_seen {
+                    return None;
+                }
+                let (question, before) = about.way;
+                let (asked, way) = ways.known(now, &question).unwrap_or_else(|| ways.ask(netlink, now, question));
+                (way == before).then_some(asked)
+            };
+            paths.collect(now, *generation, SLICE, carried, &mut renews);
+            admissions.collect(now, *generation, SLICE, carried, &mut renews);
+            let most = paths.len().max(admissions.len());
             let turns = u32::try_from(most.div_ceil(SLICE).max(1)).unwrap_or(u32::MAX);
             self.count_at = now.saturating_add(COUNTED / turns);
         }
     }
 
-    fn collect_all(&mut self, now: Instant, carried: &mut dyn FnMut(Carried)) {
-        self.paths.collect(now, self.generation, usize::MAX, carried);
-        self.admissions.collect(now, self.generation, usize::MAX, carried);
+    fn collect_all(&mut self, now: Instant, carried: &mut dyn FnMut(Carried) -> Option<Expiry>) {
+        self.paths.collect(now, self.generation, usize::MAX, carried, |_| None);
+        self.admissions.collect(now, self.generation, usize::MAX, carried, |_| None);
     }
-}
-
-/// What packets that the programs carry would go past.
-fn obstacle(heeds_firewall: bool) -> Option<&'static str> {
-    let ipsec = ipsec::has_policies().then_some("IPsec has policies (ip xfrm policy)");
-    ipsec.or_else(|| firewall::rules().filter(|_| heeds_firewall))
 }

@@ -43,9 +43,6 @@ const NEXT: i32 = -1;
 /// The packet is lost (`TCX_DROP`).
 const DROP: i32 = 2;
 
-/// Nanoseconds between two packets that are to renew a row.
-const RENEWAL: u64 = 1_000_000_000;
-
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
@@ -221,20 +218,9 @@ fn deliver(
     Some(packet.redirect_into(admission.device))
 }
 
-/// Whether a row is good, and this packet not the one that is to renew it.
 #[inline(always)]
 fn is_good(life: &Life) -> bool {
-    let now = coarse_now();
-    let is_current = STATE.get(&0).is_some_and(|state| state.generation == life.generation);
-    if !is_current || now >= life.until {
-        return false;
-    }
-    if now >= life.renew {
-        // Two processors may both find it so: then two packets renew the row.
-        kernel::store(&life.renew, now + RENEWAL);
-        return false;
-    }
-    true
+    coarse_now() < life.until && STATE.get(&0).is_some_and(|state| state.generation == life.generation)
 }
 
 #[inline(always)]

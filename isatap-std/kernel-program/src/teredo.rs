@@ -6,7 +6,10 @@
 
 use crate::kernel::{Packet, coarse_now, random, store};
 use crate::layout::{Path, Used};
-use crate::{ICMPV6, RENEWAL, UDP, UDP_HEADER, be16, half, put};
+use crate::{ICMPV6, UDP, UDP_HEADER, be16, half, put};
+
+/// Nanoseconds for which a flow is left to user space since datagrams of it came joined.
+const JOINED: u64 = 1_000_000_000;
 
 /// Whether this is a single packet of UDP or ICMPv6 whose IPv6 header begins `at` that byte, of a row whose
 /// packets are.
@@ -24,7 +27,7 @@ pub fn is_plain(packet: Packet, at: usize, ipv6: &[u8; 40], used: &Used) -> bool
         return false;
     }
     if packet.segment_size() != 0 {
-        store(&used.joined, coarse_now() + RENEWAL);
+        store(&used.joined, coarse_now() + JOINED);
         return false;
     }
     coarse_now() >= used.joined

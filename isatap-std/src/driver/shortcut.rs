@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::proto41_socket::Bound;
 use isatap_core::engine::{Admits, Carried, Machine, Sends};
 use isatap_core::packet::LinkId;
-use isatap_core::time::Instant;
+use isatap_core::time::{Expiry, Instant};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
@@ -43,11 +43,12 @@ pub trait Shortcut: fmt::Debug + Send {
     /// When [`collect`](Self::collect) has something to do.
     fn deadline(&self) -> Option<Instant>;
 
-    /// Does what is due, and tells what went by a part of the rows since it was asked last.
-    fn collect(&mut self, now: Instant, carried: &mut dyn FnMut(Carried));
+    /// Does what is due, and tells what went by a part of the rows since it was asked last. Hears until when such decisions
+    /// hold by now; `None`: as was told.
+    fn collect(&mut self, now: Instant, carried: &mut dyn FnMut(Carried) -> Option<Expiry>);
 
     /// Tells what went by all of them.
-    fn collect_all(&mut self, now: Instant, carried: &mut dyn FnMut(Carried));
+    fn collect_all(&mut self, now: Instant, carried: &mut dyn FnMut(Carried) -> Option<Expiry>);
 
     /// What is readable when something has happened for it to [hear](Self::hear) of.
     fn news(&self) -> Vec<BorrowedFd<'_>>;
@@ -218,11 +219,15 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         self.count(self.clock.now(), |way, now, each| way.collect_all(now, each));
     }
 
-    fn count(&mut self, now: Instant, collect: impl FnOnce(&mut dyn Shortcut, Instant, &mut dyn FnMut(Carried))) {
+    fn count(
+        &mut self,
+        now: Instant,
+        collect: impl FnOnce(&mut dyn Shortcut, Instant, &mut dyn FnMut(Carried) -> Option<Expiry>),
+    ) {
         let Self { shorter: Shorter { way: Some(way), .. }, machine, out, .. } = self else { return };
         collect(&mut **way, now, &mut |part| {
-            machine.carried(now, &part);
-            let Some(port) = out.ports.iter_mut().find(|port| port.link == part.device) else { return };
+            let until = machine.carried(now, &part);
+            let port = out.ports.iter_mut().find(|port| port.link == part.device)?;
             let (by_kind, total) = match part.destination {
                 Some(_) => (&mut port.counters.tunnelled, &mut port.carried.sent),
                 None => (&mut port.counters.delivered, &mut port.carried.received),
@@ -230,6 +235,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             *by_kind += part.packets;
             *total += part.packets;
             port.counters.entered += part.packets;
+            until
         });
     }
 }

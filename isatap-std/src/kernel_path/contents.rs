@@ -1,11 +1,10 @@
 //! What rows say: a decision of the driver as the programs read it.
 
 use super::layout::{Admission, AdmissionKey, Life, Path, PathKey, Used};
-use super::rows::{GOOD, RENEWED};
 use super::ways::Way;
 use isatap_core::engine::{Admits, Sends};
 use isatap_core::proto41::OVERHEAD;
-use isatap_core::time::{Expiry, Instant};
+use isatap_core::time::Instant;
 use nix::time::{ClockId, clock_gettime};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -17,9 +16,9 @@ impl PathKey {
 }
 
 impl Path {
-    pub(super) fn of(sends: &Sends, way: Way, mark: u32, life: Life) -> Self {
+    pub(super) fn of(sends: &Sends, way: Way, mark: u32) -> Self {
         Self {
-            life,
+            life: Life::NONE,
             used: Used::default(),
             outer_source: half(sends.outer_source),
             outer_destination: half(sends.outer_destination),
@@ -51,19 +50,19 @@ impl AdmissionKey {
 }
 
 impl Admission {
-    pub(super) fn of(admits: &Admits, device: u32, life: Life) -> Self {
-        Self { life, used: Used::default(), device, awaited: admits.awaited.into() }
+    pub(super) fn of(admits: &Admits, device: u32) -> Self {
+        Self { life: Life::NONE, used: Used::default(), device, awaited: admits.awaited.into() }
     }
 }
 
 impl Life {
-    /// Of a row that is written now, upon an answer that was asked for then.
-    pub(super) fn new(generation: u64, now: Instant, asked: Instant, until: Expiry) -> Self {
-        let clock = coarse_now();
-        let at = |after: Duration| clock.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
-        let until = Expiry::at(asked.saturating_add(GOOD)).min(until);
-        let good = until.instant().map_or(GOOD, |until| until.saturating_duration_since(now).min(GOOD));
-        Self { generation, until: at(good), renew: at(RENEWED) }
+    /// None: the row says it once it is written.
+    pub(super) const NONE: Self = Self { generation: 0, until: 0 };
+
+    /// Of a row that is written now and good until then.
+    pub(super) fn new(generation: u64, now: Instant, ends: Instant) -> Self {
+        let left = ends.saturating_duration_since(now).as_nanos();
+        Self { generation, until: coarse_now().saturating_add(u64::try_from(left).unwrap_or(u64::MAX)) }
     }
 }
 

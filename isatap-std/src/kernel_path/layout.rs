@@ -72,8 +72,6 @@ pub(crate) struct Life {
     pub(crate) generation: u64,
     /// Nanoseconds of the kernel's coarse clock (`CLOCK_MONOTONIC_COARSE`): not good any more.
     pub(crate) until: u64,
-    /// The same: from then on one packet in a second goes to user space, which writes the row anew.
-    pub(crate) renew: u64,
 }
 
 /// What went by a row: the kernel only adds; and what did not.

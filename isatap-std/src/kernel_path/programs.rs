@@ -23,9 +23,9 @@ unsafe impl Pod for Admission {}
 unsafe impl Pod for State {}
 
 // No bytes between fields, and none behind the last.
-const _: () = assert!(size_of::<Life>() == 24 && size_of::<Used>() == 24 && size_of::<State>() == 8);
-const _: () = assert!(size_of::<PathKey>() == 40 && size_of::<Path>() == 80);
-const _: () = assert!(size_of::<AdmissionKey>() == 48 && size_of::<Admission>() == 56);
+const _: () = assert!(size_of::<Life>() == 16 && size_of::<Used>() == 24 && size_of::<State>() == 8);
+const _: () = assert!(size_of::<PathKey>() == 40 && size_of::<Path>() == 72);
+const _: () = assert!(size_of::<AdmissionKey>() == 48 && size_of::<Admission>() == 48);
 
 /// Which of the two programs, and at which devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

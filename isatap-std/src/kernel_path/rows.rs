@@ -2,13 +2,13 @@
 
 use super::layout::{Admission, AdmissionKey, Life, Path, PathKey, Used};
 use super::programs::of_map;
-use super::ways::Question;
+use super::ways::{Question, Way};
 use aya::Pod;
 use aya::maps::{HashMap, MapData};
 use indexmap::IndexMap;
 use isatap_core::engine::Carried;
 use isatap_core::packet::LinkId;
-use isatap_core::time::Instant;
+use isatap_core::time::{Expiry, Instant};
 use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::io;
@@ -17,21 +17,14 @@ use std::time::Duration;
 
 /// How long a row is good that is not written anew.
 pub(super) const GOOD: Duration = Duration::from_secs(10);
-/// From when on packets are to renew it.
-pub(super) const RENEWED: Duration = Duration::from_secs(5);
-/// Between two writings of a row: a packet that is not plain comes to user space at any time.
-const APART: Duration = Duration::from_secs(1);
-/// For how long a row surely takes packets once it is written: the kernel's clock is coarse.
-const TAKES: Duration = Duration::from_secs(4);
-/// Rows that are looked at in a row.
-pub(super) const SLICE: usize = 512;
+/// One that carries packets is written anew when it has no longer than this.
+pub(super) const LEAST: Duration = Duration::from_secs(5);
+/// But not for longer than this: then a packet is judged, by whatever stands in its way that nobody tells of.
+const SEEN: Duration = Duration::from_secs(300);
+/// Rows that are looked at in a row: for those that are written anew the kernel may have to be asked, 10 microseconds each.
+pub(super) const SLICE: usize = 128;
 /// Rows that are looked at for one that gives way.
 const TRIALS: usize = 8;
-/// Writings in a row by which nothing went: the packets of such a flow are not plain, or come another way.
-const IN_VAIN: u8 = 3;
-/// How long such a flow is left to user space. One whose packets become plain meanwhile waits for the rest of it: of what they
-/// are like the driver tells nothing, and trials in between would cost what this saves.
-const REST: Duration = Duration::from_secs(60);
 
 /// The kernel's side of a table.
 pub(super) trait Table<K, V> {
@@ -87,33 +80,34 @@ pub(super) struct About {
     pub(super) peer: Ipv6Addr,
     /// Interface indexes of the tunnel's device and of that underneath.
     pub(super) interfaces: [u32; 2],
-    /// By which answer of the kernel's.
-    pub(super) way: Option<Question>,
+    /// What the kernel was asked, and answered: which way packets go, or those that answer them.
+    pub(super) way: (Question, Result<Way, &'static str>),
+    /// When it ends, if nothing changes, as the driver says.
+    pub(super) until: Expiry,
 }
 
 /// What was written.
 #[derive(Clone, Copy, Debug)]
 struct Written {
-    at: Instant,
     generation: u64,
+    /// Of a packet that user space has seen then.
+    seen: Instant,
+    /// When it is good no more.
+    ends: Instant,
     about: About,
     /// As far as it was told.
     used: Used,
-    /// What had gone by it when it was written, and what had not, for a second: joined datagrams.
-    before: Used,
     /// When it was looked at last: what went since is still to be told.
     looked: Instant,
-    /// Until when the kernel surely took each plain packet.
-    takes_until: Instant,
-    /// Writings before that by which nothing went.
-    in_vain: u8,
+    /// It has carried something since it was written.
+    has_carried: bool,
     /// It has carried nothing since it was looked at last.
     is_idle: bool,
 }
 
 impl Written {
     fn is_good(&self, now: Instant, generation: u64) -> bool {
-        self.generation == generation && now < self.at.saturating_add(GOOD)
+        self.generation == generation && now < self.ends
     }
 
     /// What went by the row, which is this in the kernel, since it was told last: from now on it is told.
@@ -122,51 +116,31 @@ impl Written {
         let used = *row?.used();
         let packets = used.packets.saturating_sub(self.used.packets);
         self.used = used;
+        self.has_carried |= packets > 0;
         let About { link, device, destination, peer, .. } = self.about;
         (packets > 0).then_some(Carried { link, device, destination, peer, since, packets })
     }
-
-    fn rests(&self, now: Instant) -> bool {
-        self.in_vain >= IN_VAIN && now < self.at.saturating_add(REST)
-    }
 }
 
-/// What is to be done about a flow.
+/// What there is of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
-    /// It has no row.
-    New,
-    /// Its row is void: it is to be written as a new one is.
+pub(super) enum Standing {
+    /// A row that is good: a packet that user space sees is not plain, or comes another way.
+    Good,
+    /// One that is void.
     Void,
-    /// Its row is to be written anew.
-    Renewal,
-    Nothing,
-}
-
-impl Wish {
-    /// Whether it is one of those that anybody may cause any number of.
-    pub(super) fn is_rationed(self) -> bool {
-        matches!(self, Wish::New | Wish::Void)
-    }
-}
-
-impl Life {
-    /// How long packets go by a row that is written now.
-    fn takes(&self) -> Duration {
-        let ends_before_renewal = self.renew.saturating_sub(self.until);
-        TAKES.saturating_sub(Duration::from_nanos(ends_before_renewal))
-    }
+    New,
 }
 
 /// A row, with what is the same in both tables.
 pub(super) trait Value: Pod {
-    fn life(&self) -> Life;
+    fn life(&mut self) -> &mut Life;
     fn used(&mut self) -> &mut Used;
 }
 
 impl Value for Path {
-    fn life(&self) -> Life {
-        self.life
+    fn life(&mut self) -> &mut Life {
+        &mut self.life
     }
 
     fn used(&mut self) -> &mut Used {
@@ -175,13 +149,19 @@ impl Value for Path {
 }
 
 impl Value for Admission {
-    fn life(&self) -> Life {
-        self.life
+    fn life(&mut self) -> &mut Life {
+        &mut self.life
     }
 
     fn used(&mut self) -> &mut Used {
         &mut self.used
     }
+}
+
+/// When a row ends, upon an answer of that time, of a decision that holds until then.
+fn ends(asked: Instant, until: Expiry) -> Instant {
+    let most = asked.saturating_add(GOOD);
+    until.instant().map_or(most, |until| until.min(most))
 }
 
 /// A key that is compared as the kernel does.
@@ -221,49 +201,37 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
         }
     }
 
-    /// What is to be done about a packet of this flow that user space has seen.
-    pub(super) fn wish(&self, now: Instant, key: &K, generation: u64) -> Wish {
+    /// What there is of the flow of a packet that user space has seen.
+    pub(super) fn standing(&self, now: Instant, key: &K, generation: u64) -> Standing {
         match self.written.get(key) {
-            Some(known) if known.rests(now) => Wish::Nothing,
-            Some(known) if known.generation != generation => Wish::Void,
-            Some(known) if now < known.at.saturating_add(APART) => Wish::Nothing,
-            Some(_) => Wish::Renewal,
-            None => Wish::New,
+            Some(known) if known.is_good(now, generation) => Standing::Good,
+            Some(_) => Standing::Void,
+            None => Standing::New,
         }
     }
 
-    /// Writes a row, or writes it anew: what went by it goes on being counted from there, but for
-    /// what goes by in the moment between. A new one for which there is no room is not written, and none by which
-    /// nothing goes.
-    pub(super) fn write(&mut self, now: Instant, key: K, mut row: V, about: About) -> io::Result<()> {
-        let generation = row.life().generation;
+    /// Writes a row, upon an answer of the kernel's of that time: what went by it before goes on being counted from
+    /// there, but for what goes by in the moment between. A new one for which there is no room is not written.
+    pub(super) fn write(
+        &mut self,
+        now: Instant,
+        (key, mut row): (K, V),
+        generation: u64,
+        asked: Instant,
+        about: About,
+    ) -> io::Result<()> {
         let known = self.written.get(&key).copied();
         if known.is_none() && !self.has_room(now, generation) {
             return Ok(());
         }
-        let told = known.map(|known| known.used).unwrap_or_default();
+        let (told, looked) = known.map_or((Used::default(), now), |known| (known.used, known.looked));
         let there = self.table.get(&key);
-        let used = there.map_or(told, |mut there| *there.used());
-        let in_vain = match known {
-            // It has carried nothing for as long as it was there, which tells of the flow only where it could have
-            // carried this packet: one that comes later is there to renew it.
-            Some(known) if known.is_good(now, generation) && known.before == used => {
-                known.in_vain + u8::from(now < known.takes_until)
-            }
-            _ => 0,
-        };
-        let before = used;
-        let takes_until = now.saturating_add(row.life().takes());
-        let looked = known.map_or(now, |known| known.looked);
-        let mut written =
-            Written { at: now, generation, about, used: told, before, looked, takes_until, in_vain, is_idle: false };
-        if in_vain >= IN_VAIN {
-            self.untold.extend(written.tell(now, there));
-            self.table.remove(&key);
-        } else {
-            *row.used() = used;
-            self.table.insert(key, row)?;
-        }
+        *row.used() = there.map_or(told, |mut there| *there.used());
+        let ends = ends(asked, about.until);
+        *row.life() = Life::new(generation, now, ends);
+        self.table.insert(key, row)?;
+        let written =
+            Written { generation, seen: now, ends, about, used: told, looked, has_carried: false, is_idle: false };
         self.written.insert(key, written);
         self.of_peers.insert((about.peer, key));
         Ok(())
@@ -301,10 +269,18 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
         self.written.len() < self.most
     }
 
-    /// Tells what went by some rows since it was told last, and removes those that are good no more: `most` of them,
-    /// where the last call ended.
-    pub(super) fn collect(&mut self, now: Instant, generation: u64, most: usize, carried: &mut dyn FnMut(Carried)) {
-        self.untold.drain(..).for_each(&mut *carried);
+    /// Tells what went by some rows since it was told last, and hears until when they hold by now. Writes those that carry
+    /// packets anew, upon the answer of the time that `renews` gives, and removes those that are good no more: `most` of
+    /// them, where the last call ended.
+    pub(super) fn collect(
+        &mut self,
+        now: Instant,
+        generation: u64,
+        most: usize,
+        carried: &mut dyn FnMut(Carried) -> Option<Expiry>,
+        mut renews: impl FnMut(&About) -> Option<Instant>,
+    ) {
+        self.untold.drain(..).for_each(|part| _ = carried(part));
         for _ in 0..most.min(self.written.len()) {
             if self.cursor >= self.written.len() {
                 self.cursor = 0;
@@ -314,11 +290,25 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
             let row = self.table.get(key);
             let part = known.tell(now, row);
             known.is_idle = row.is_some() && part.is_none();
-            part.into_iter().for_each(&mut *carried);
-            if known.rests(now) || row.is_some() && known.is_good(now, generation) {
-                self.cursor += 1;
-            } else {
+            if let Some(until) = part.and_then(&mut *carried) {
+                known.about.until = until;
+            }
+            let Some(mut row) = row.filter(|_| known.is_good(now, generation)) else {
                 self.remove_at(self.cursor);
+                continue;
+            };
+            self.cursor += 1;
+            let is_to_be_seen = known.seen.saturating_add(SEEN) <= now;
+            if !known.has_carried || known.ends >= now.saturating_add(LEAST) || is_to_be_seen {
+                continue;
+            }
+            let ends = renews(&known.about).map(|asked| ends(asked, known.about.until));
+            if let Some(ends) = ends.filter(|ends| *ends > known.ends) {
+                *row.life() = Life::new(generation, now, ends);
+                // Else it ends, and a packet more is for user space.
+                if self.table.insert(*key, row).is_ok() {
+                    (known.ends, known.has_carried) = (ends, false);
+                }
             }
         }
     }

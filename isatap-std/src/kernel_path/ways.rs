@@ -1,7 +1,7 @@
 //! How packets leave by IPv4: the device, and how much it carries.
 
 use super::pace::Pace;
-use super::rows::{GOOD, RENEWED};
+use super::rows::{GOOD, LEAST};
 use super::rules::Rules;
 use crate::netlink::{Ipv4Way, NetDevice, Netlink};
 use crate::proto41_socket::Bound;
@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// How long an answer is believed while nothing is heard: until the rows that it was asked for are renewed.
-const BELIEVED: Duration = RENEWED;
+const BELIEVED: Duration = LEAST;
 /// Answers that are kept; beyond it those that are not believed any more go, or else all.
 const MOST: usize = 16_384;
 /// Questions in a row, and what lies between two rows of them.

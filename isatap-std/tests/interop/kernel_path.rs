@@ -5,6 +5,7 @@
 
 mod changes;
 mod inside;
+mod order;
 mod places;
 mod same;
 
@@ -15,6 +16,9 @@ use crate::common::peers::{self, PREFIX};
 use crate::common::tunnel::{BETWEEN, OURS, THEIRS, ends};
 use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Wire, isatap, isatap_binary, status, wait_until};
 use isatap_core::isatap::addr;
+
+/// It has to be had, and rules of the firewall do not keep packets from it.
+const REQUIRED: &str = "--kernel-path require";
 
 const LEFT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const RIGHT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);

@@ -1,5 +1,5 @@
 use super::*;
-use isatap_core::engine::Carried;
+use crate::proto41_socket::Bound;
 use std::collections::HashMap as Map;
 
 /// The kernel's table, by which packets go when a test says so.
@@ -45,12 +45,12 @@ fn peer(number: usize) -> Ipv6Addr {
 }
 
 fn write(rows: &mut TestRows, now: Instant, number: usize) {
-    write_for(rows, now, number, Life { generation: 1, until: 0, renew: 0 });
+    write_for(rows, now, number, Expiry::NEVER);
 }
 
-fn write_for(rows: &mut TestRows, now: Instant, number: usize, life: Life) {
+fn write_for(rows: &mut TestRows, now: Instant, number: usize, until: Expiry) {
     let row = Path {
-        life,
+        life: Life::NONE,
         used: Used::default(),
         outer_source: 0,
         outer_destination: 0,
@@ -66,18 +66,29 @@ fn write_for(rows: &mut TestRows, now: Instant, number: usize, life: Life) {
     };
     let link = LinkId(1);
     let (destination, peer) = (Some(Ipv4Addr::LOCALHOST), peer(number));
-    let about = About { link, device: link, destination, peer, interfaces: [7, 2], way: None };
-    rows.write(now, key(number), row, about).unwrap();
+    let question = (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, Bound::default());
+    let way = (question, Ok(Way { interface: 2, mtu: 1500 }));
+    let about = About { link, device: link, destination, peer, interfaces: [7, 2], way, until };
+    rows.write(now, (key(number), row), 1, now, about).unwrap();
 }
 
 fn carry(rows: &mut TestRows, number: usize) {
     rows.table.rows.get_mut(&key(number)).unwrap().used.packets += 1;
 }
 
+/// The kernel's answers are as they were, and the driver has nothing to say.
 fn collect(rows: &mut TestRows, now: Instant, most: usize) -> u64 {
     let mut sum = 0;
-    rows.collect(now, 1, most, &mut |part: Carried| sum += part.packets);
+    let mut carried = |part: Carried| {
+        sum += part.packets;
+        None
+    };
+    rows.collect(now, 1, most, &mut carried, |_| Some(now));
     sum
+}
+
+fn is_there(rows: &TestRows, number: usize) -> bool {
+    rows.table.rows.contains_key(&key(number))
 }
 
 #[test]
@@ -86,7 +97,7 @@ fn rows_that_carried_nothing_give_way_and_those_in_use_do_not() {
     (0..MOST).for_each(|number| write(&mut rows, at(0), number));
     // Nobody has looked at them yet: each may be in use.
     write(&mut rows, at(0), MOST);
-    assert_eq!((rows.len(), rows.wish(at(0), &key(MOST), 1)), (MOST, Wish::New));
+    assert_eq!((rows.len(), rows.standing(at(0), &key(MOST), 1)), (MOST, Standing::New));
     // Half of them carry.
     (0..MOST).step_by(2).for_each(|number| carry(&mut rows, number));
     assert_eq!(collect(&mut rows, at(1), MOST), MOST as u64 / 2);
@@ -94,9 +105,8 @@ fn rows_that_carried_nothing_give_way_and_those_in_use_do_not() {
     carry(&mut rows, 1);
     (0..1000).for_each(|new| write(&mut rows, at(1), MOST + new));
     assert_eq!((rows.len(), rows.table.rows.len()), (MOST, MOST));
-    let stays = |number: usize| rows.table.rows.contains_key(&key(number));
-    assert!((0..MOST).step_by(2).chain([1]).all(stays), "one in use gave way");
-    assert!((0..1000).all(|new| stays(MOST + new)), "a new one found no room");
+    assert!((0..MOST).step_by(2).chain([1]).all(|number| is_there(&rows, number)), "one in use gave way");
+    assert!((0..1000).all(|new| is_there(&rows, MOST + new)), "a new one found no room");
     assert_eq!(collect(&mut rows, at(2), MOST), 1);
 }
 
@@ -112,7 +122,11 @@ fn what_went_by_a_row_is_told_whyever_it_is_removed() {
     assert_eq!((rows.len(), rows.table.rows.len()), (0, 0));
     assert!(rows.is_counted(), "nobody would ask");
     let mut told = Vec::new();
-    rows.collect(at(40), 1, MOST, &mut |part| told.push(part));
+    let mut carried = |part| {
+        told.push(part);
+        None
+    };
+    rows.collect(at(40), 1, MOST, &mut carried, |_| None);
     let link = LinkId(1);
     let (destination, peer) = (Some(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST);
     // Some time after they were looked at.
@@ -125,12 +139,6 @@ fn what_went_by_a_row_is_told_whyever_it_is_removed() {
     write(&mut rows, at(20), MOST);
     assert!(!rows.table.rows.contains_key(&key(0)));
     assert_eq!(collect(&mut rows, at(20), MOST), 1);
-    // Since nothing goes by it any more.
-    write(&mut rows, at(30), 0);
-    carry(&mut rows, 0);
-    (31..35).for_each(|second| write(&mut rows, at(second), 0));
-    assert!(!rows.table.rows.contains_key(&key(0)));
-    assert_eq!((collect(&mut rows, at(35), MOST), collect(&mut rows, at(36), MOST)), (1, 0));
 }
 
 #[test]
@@ -153,65 +161,104 @@ fn no_turn_looks_at_all_rows_and_each_is_looked_at() {
 }
 
 #[test]
-fn a_flow_by_whose_row_nothing_goes_is_left_to_user_space_for_a_minute() {
-    let mut rows = TestRows::new(Kernel::default(), 16_384);
+fn a_row_that_carries_is_renewed_without_a_packet() {
+    let mut rows = TestRows::new(Kernel::default(), MOST as u32);
+    write(&mut rows, at(0), 1);
+    let mut lives = Vec::new();
+    for second in 1..300 {
+        carry(&mut rows, 1);
+        assert_eq!(collect(&mut rows, at(second), SLICE), 1);
+        assert_eq!(rows.standing(at(second), &key(1), 1), Standing::Good);
+        lives.push(rows.written[&key(1)].ends);
+    }
+    // Every 6 seconds, and what went by it goes on being counted.
+    lives.dedup();
+    assert_eq!(lives.len(), 50);
+    assert_eq!(rows.table.rows[&key(1)].used.packets, 299);
+    // After 5 minutes a packet is to be seen again.
+    for second in 300..312 {
+        carry(&mut rows, 1);
+        collect(&mut rows, at(second), SLICE);
+        if !is_there(&rows, 1) {
+            assert_eq!(second, 304);
+            return;
+        }
+    }
+    panic!("it goes on for ever");
+}
+
+/// Packets that are not plain come to user space: a row is not written for each of them.
+#[test]
+fn a_row_by_which_nothing_goes_ends_after_10_seconds_and_is_not_written_before() {
+    let mut rows = TestRows::new(Kernel::default(), MOST as u32);
     let mut written = 0;
-    for second in 0..120 {
-        if rows.wish(at(second), &key(1), 1) != Wish::Nothing {
+    for second in 0..100 {
+        if rows.standing(at(second), &key(1), 1) != Standing::Good {
             written += 1;
             write(&mut rows, at(second), 1);
         }
         collect(&mut rows, at(second), SLICE);
     }
-    // It was written in each of the 120 seconds.
-    assert!((4..=12).contains(&written), "{written}");
-    assert!(rows.table.rows.is_empty());
-    // One that carries is renewed for ever.
-    for second in 200..260 {
-        assert_ne!(rows.wish(at(second), &key(2), 1), Wish::Nothing);
-        write(&mut rows, at(second), 2);
-        carry(&mut rows, 2);
-    }
+    assert_eq!(written, 10);
 }
 
 #[test]
-fn a_quiet_flow_whose_packets_come_to_renew_its_row_keeps_it() {
-    for apart in 5..10 {
-        let mut rows = TestRows::new(Kernel::default(), 16_384);
-        for number in 0..20 {
-            let now = at(number * apart);
-            assert_ne!(rows.wish(now, &key(1), 1), Wish::Nothing, "{apart} seconds apart");
-            write(&mut rows, now, 1);
-            collect(&mut rows, now, SLICE);
-            assert!(rows.table.rows.contains_key(&key(1)), "{apart} seconds apart");
+fn a_quiet_flow_keeps_its_row() {
+    for apart in 1..10 {
+        let mut rows = TestRows::new(Kernel::default(), MOST as u32);
+        write(&mut rows, at(0), 1);
+        for second in 1..200 {
+            if second % apart == 0 {
+                carry(&mut rows, 1);
+            }
+            collect(&mut rows, at(second), SLICE);
+            assert!(is_there(&rows, 1), "{apart} seconds apart: {second}");
         }
     }
 }
 
 #[test]
-fn a_flow_whose_rows_end_before_its_next_packet_is_not_left_to_user_space() {
-    let mut rows = TestRows::new(Kernel::default(), 16_384);
-    let renew = Duration::from_secs(5).as_nanos() as u64;
-    // Good for 2 seconds, as the neighbor's answer is (SEC-1): the packets are 3 apart.
-    let life = Life { generation: 1, until: Duration::from_secs(2).as_nanos() as u64, renew };
-    for number in 0..20 {
-        let now = at(number * 3);
-        assert_ne!(rows.wish(now, &key(1), 1), Wish::Nothing);
-        write_for(&mut rows, now, 1, life);
-        assert!(rows.table.rows.contains_key(&key(1)));
+fn a_row_is_renewed_for_as_long_as_the_driver_says_and_while_the_kernel_answers_as_before() {
+    // The neighbor's answer is good for 7 seconds (SEC-1).
+    let mut rows = TestRows::new(Kernel::default(), MOST as u32);
+    write_for(&mut rows, at(0), 1, Expiry::at(at(7)));
+    for second in 1..7 {
+        carry(&mut rows, 1);
+        collect(&mut rows, at(second), SLICE);
+        assert_eq!(rows.standing(at(second), &key(1), 1), Standing::Good);
     }
+    assert_eq!(rows.standing(at(7), &key(1), 1), Standing::Void);
+    collect(&mut rows, at(7), SLICE);
+    assert!(!is_there(&rows, 1));
+    // It has answered again.
+    write_for(&mut rows, at(10), 1, Expiry::at(at(17)));
+    carry(&mut rows, 1);
+    rows.collect(at(16), 1, SLICE, &mut |_| Some(Expiry::at(at(40))), |_| Some(at(16)));
+    assert_eq!(rows.standing(at(25), &key(1), 1), Standing::Good);
+    assert_eq!(rows.standing(at(26), &key(1), 1), Standing::Void);
+    // The answer of the kernel's is some seconds old.
+    carry(&mut rows, 1);
+    rows.collect(at(22), 1, SLICE, &mut |_| None, |_| Some(at(18)));
+    assert_eq!(rows.standing(at(27), &key(1), 1), Standing::Good);
+    assert_eq!(rows.standing(at(28), &key(1), 1), Standing::Void);
+    // It is another one.
+    carry(&mut rows, 1);
+    rows.collect(at(27), 1, SLICE, &mut |_| None, |_| None);
+    assert_eq!(rows.standing(at(28), &key(1), 1), Standing::Void);
+    // Nothing makes a void one good.
+    write(&mut rows, at(50), 1);
+    carry(&mut rows, 1);
+    rows.collect(at(51), 2, SLICE, &mut |_| None, |_| Some(at(51)));
+    assert!(!is_there(&rows, 1));
 }
 
 #[test]
-fn a_row_is_renewed_as_long_as_it_is_known() {
-    let mut rows = TestRows::new(Kernel::default(), 16_384);
-    assert_eq!(rows.wish(at(0), &key(1), 1), Wish::New);
+fn a_row_is_good_for_its_generation() {
+    let mut rows = TestRows::new(Kernel::default(), MOST as u32);
+    assert_eq!(rows.standing(at(0), &key(1), 1), Standing::New);
     write(&mut rows, at(0), 1);
-    assert_eq!(rows.wish(at(0), &key(1), 1), Wish::Nothing);
-    assert_eq!(rows.wish(at(1), &key(1), 1), Wish::Renewal);
-    // Void by now.
-    assert_eq!(rows.wish(at(0), &key(1), 2), Wish::Void);
-    assert!(Wish::Void.is_rationed() && !Wish::Renewal.is_rationed());
+    assert_eq!(rows.standing(at(9), &key(1), 1), Standing::Good);
+    assert_eq!(rows.standing(at(0), &key(1), 2), Standing::Void);
     carry(&mut rows, 1);
     write(&mut rows, at(5), 1);
     assert_eq!(rows.table.rows[&key(1)].used.packets, 1, "it goes on being counted");
@@ -234,18 +281,4 @@ fn rows_about_one_peer_go_alone() {
     rows.remove_of(peer(77));
     collect(&mut rows, at(30), MOST);
     assert_eq!((rows.len(), rows.of_peers.len()), (0, 0));
-}
-
-/// Joined datagrams leave a flow to user space for a second: whoever sends some, the rest of it comes back.
-#[test]
-fn a_row_that_waits_for_joined_datagrams_is_not_laid_to_rest() {
-    let mut rows = TestRows::new(Kernel::default(), 16_384);
-    (0..10).for_each(|second| {
-        write(&mut rows, at(second), 1);
-        rows.table.rows.get_mut(&key(1)).unwrap().used.joined = second + 1;
-    });
-    assert_eq!(rows.wish(at(11), &key(1), 1), Wish::Renewal);
-    // Nothing is joined any more, and still nothing goes by it.
-    (11..15).for_each(|second| write(&mut rows, at(second), 1));
-    assert!(!rows.table.rows.contains_key(&key(1)));
 }
