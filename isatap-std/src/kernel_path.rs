@@ -24,6 +24,9 @@
 //!   kernel is asked again by which device packets leave, and rows of which that has changed go; others
 //!   stay. Where changes come in a flood, four times a second; so it is with queues and rules of the firewall. What the
 //!   kernel does not answer is asked again once a second, and until then nothing is sure.
+//! - Programs and tables are loaded once, before privileges are given up, and each driver has a part in them: one program
+//!   at a device underneath is for all links. Rows of one driver are void at once when that ends, and a flood of new flows
+//!   of one costs others no rows: there is an equal share of the tables for each.
 //! - The programs are attached by links of this process (tcx, Linux 6.6): whatever ends it,
 //!   nothing forwards any more. A device that goes, to another namespace too, loses them at once, and so does one
 //!   that no packets of any link come by any more.
@@ -61,11 +64,11 @@
 //!   somebody who forges the addresses and ports of a peer, as nothing in them can be checked here.
 //! - Of Teredo also peers behind a symmetric NAT stay there (to send to), port 3544 (to hear from), and datagrams whose checksum
 //!   a device was to complete: those of a daemon of this machine that sends by its sockets.
-//! - A second Teredo link that a reload adds has no programs: loading takes privileges that are given up, and one spare is kept.
 
 mod budget;
 mod contents;
 mod firewall;
+mod holders;
 mod ipsec;
 mod layout;
 mod messages;
@@ -86,7 +89,8 @@ use self::layout::{Admission, AdmissionKey, Path, PathKey};
 use self::news::News;
 use self::pace::Pace;
 use self::places::Places;
-use self::programs::{Programs, Side};
+pub(crate) use self::programs::Loaded;
+use self::programs::Side;
 use self::rows::{About, Rows, SLICE, Standing};
 use self::suspend::Suspend;
 use self::ways::{Answer, Question, Ways};
@@ -116,7 +120,7 @@ pub(crate) struct KernelPath {
     budget: Budget,
     /// The driver's number of the decisions that hold; 0: none does.
     wanted: u64,
-    /// Counts these numbers, and obstacles: no row of an earlier one is ever good again.
+    /// Counts these numbers, and obstacles, from the last generation of the slot: no row of an earlier one is ever good again.
     serial: u64,
     /// What the programs were told: rows of another generation are not good; 0: none is.
     generation: u64,
@@ -147,26 +151,27 @@ impl Obstacles {
 }
 
 impl KernelPath {
-    /// Loads the programs, with room for so many rows in each direction.
+    /// A part in the programs for a driver more; it takes no privileges.
     ///
     /// # Errors
     ///
-    /// The kernel is too old for them, or this process may not load any.
-    pub(crate) fn open(heeds_firewall: bool, rows: u32) -> Result<Self, Error> {
-        let (programs, tables) = Programs::load(rows)?;
+    /// There are as many parts as can be; out of descriptors.
+    pub(crate) fn open(loaded: &Loaded, heeds_firewall: bool) -> Result<Self, Error> {
+        let (programs, tables) = loaded.join()?;
         // Listening comes first, so that no change falls between.
         let news = News::open()?;
         let firewall = heeds_firewall.then(Firewall::open);
+        let (share, serial) = (programs.share(), programs.last_generation());
         Ok(Self {
             places: Places::new(programs),
-            paths: Rows::new(tables.paths, rows),
-            admissions: Rows::new(tables.admissions, rows),
+            paths: Rows::new(tables.paths, share),
+            admissions: Rows::new(tables.admissions, share),
             netlink: Netlink::open()?,
             ways: Ways::new(),
             news,
             budget: Budget::default(),
             wanted: 0,
-            serial: 0,
+            serial,
             generation: 0,
             count_at: Instant::ZERO,
             suspend: Suspend::new(),
@@ -210,6 +215,9 @@ impl KernelPath {
             self.tell();
         }
         self.is_open(now);
+        let share = self.places.share();
+        self.paths.set_most(share);
+        self.admissions.set_most(share);
         for index in self.places.look_at_queues(now) {
             self.forget_rows(|about| about.interfaces.contains(&index));
         }
@@ -274,6 +282,14 @@ impl KernelPath {
         self.firewall_told.hear();
         self.tell();
         self.look_when_due(now);
+    }
+}
+
+impl Drop for KernelPath {
+    /// The tables stay, for other drivers.
+    fn drop(&mut self) {
+        self.paths.clear();
+        self.admissions.clear();
     }
 }
 

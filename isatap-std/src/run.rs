@@ -57,7 +57,7 @@ pub use kernel_path::LoadedKernelPath;
 pub use reload::Reloaded;
 
 use self::deleted::Retry;
-use self::kernel_path::Kind;
+use self::kernel_path::Carrier;
 use self::turn::Unattended;
 use crate::broker::{Calls, Credentials};
 use crate::driver::{Poller, Source, Token};
@@ -83,8 +83,7 @@ pub struct Run {
     links: Vec<Begun>,
     /// All links that speak protocol 41; `None`: there are none.
     proto41: Option<Box<Service<Proto41Role>>>,
-    /// Shorter ways that no link has at the moment.
-    shorter: kernel_path::Spare,
+    carrier: Carrier,
     /// The rules of the port proxy; `None`: there were none.
     proxies: Option<Box<PortProxies>>,
     natives: Vec<Native>,
@@ -174,7 +173,7 @@ impl Run {
             poller: Poller::open()?,
             links: Vec::new(),
             proto41: None,
-            shorter: kernel_path::Spare::default(),
+            carrier: Carrier::default(),
             proxies: None,
             natives: Vec::new(),
             runtime: runtime.cloned(),
@@ -286,14 +285,19 @@ impl Run {
             Some(proto41) => proto41,
             None => {
                 let mut opened = Service::open(self.poller.watcher(PROTO41), self.observer.clone())?;
-                self.shorter.give(&mut opened, Kind::Proto41)?;
+                let told = self.carrier.serve(&mut opened)?;
+                told.into_iter().for_each(|notice| self.observer.notice(None, &notice));
                 self.proto41.insert(Box::new(opened))
             }
         };
         if let Some(pcap) = wanted.link.pcap() {
             proto41.record(pcap, &mut self.recorded)?;
         }
-        proto41.add_link(&wanted.link, (&self.calls, &wanted.credentials), self.runtime.as_ref()).map(Home::Proto41)
+        let id = proto41.add_link(&wanted.link, (&self.calls, &wanted.credentials), self.runtime.as_ref())?;
+        match if self.carrier.is_required() { proto41.take_shortcut_error() } else { None } {
+            Some(error) => proto41.remove_link(id).and(Err(error)),
+            None => Ok(Home::Proto41(id)),
+        }
     }
 
     fn begin_alone(&mut self, wanted: &Wanted) -> Result<Home, Error> {
@@ -306,9 +310,8 @@ impl Run {
             recorded: &mut self.recorded,
         };
         let mut member = service::open_teredo(&wanted.link, around)?;
-        if let Some(kind) = Kind::of(&wanted.link) {
-            self.shorter.give(&mut *member, kind)?;
-        }
+        let told = self.carrier.serve_alone(&mut *member, &wanted.link)?;
+        told.into_iter().for_each(|notice| self.observer.notice(Some(wanted.link.device()), &notice));
         Ok(Home::Alone(number, member))
     }
 
@@ -323,10 +326,8 @@ impl Run {
         let (mut in_order, open): (Vec<_>, Vec<_>) = of_proto41.partition(|(_, link)| link.binding().device.is_some());
         in_order.extend(open);
         // Not while a device is to be made again: what is recorded goes on.
-        if self.links.iter().all(|begun| begun.wanted.link.is_teredo())
-            && let Some(mut proto41) = self.proto41.take()
-        {
-            self.shorter.take_back(&mut *proto41, Kind::Proto41);
+        if self.links.iter().all(|begun| begun.wanted.link.is_teredo()) {
+            self.proto41 = None;
         }
         let of_proto41 = self.links.iter().map(|begun| &begun.wanted.link).filter(|link| !link.is_teredo());
         let published: Vec<PublishedRoute> = of_proto41.flat_map(LinkSpec::published_routes).copied().collect();

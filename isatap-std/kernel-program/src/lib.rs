@@ -20,7 +20,7 @@ mod layout;
 mod teredo;
 
 use kernel::{Map, Packet, coarse_now, count};
-use layout::{Admission, AdmissionKey, Life, Path, PathKey, State, Used};
+use layout::{Admission, AdmissionKey, Life, Path, PathKey, SLOTS, State, Used};
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "maps")]
@@ -32,7 +32,7 @@ static ADMISSIONS: Map<AdmissionKey, Admission> = Map::lru_hash(16_384);
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "maps")]
-static STATE: Map<u32, State> = Map::array(1);
+static STATE: Map<u32, State> = Map::array(SLOTS);
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "license")]
@@ -220,7 +220,8 @@ fn deliver(
 
 #[inline(always)]
 fn is_good(life: &Life) -> bool {
-    coarse_now() < life.until && STATE.get(&0).is_some_and(|state| state.generation == life.generation)
+    let slot = (life.generation >> 56) as u32;
+    coarse_now() < life.until && STATE.get(&slot).is_some_and(|state| state.generation == life.generation)
 }
 
 #[inline(always)]

@@ -161,17 +161,6 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         self.shorter = Shorter { why_not: Some(why_not), ..Shorter::default() };
     }
 
-    /// Gives the shorter way back.
-    pub fn take_shortcut(&mut self) -> Option<Box<dyn Shortcut>> {
-        self.count_carried();
-        let mut way = self.shorter.way.take()?;
-        way.news().into_iter().for_each(|news| self.watcher.unwatch(news));
-        way.follow(0);
-        let now = self.clock.now();
-        self.out.ports.iter().for_each(|port| drop(way.follow_device(now, port.link, None)));
-        Some(way)
-    }
-
     /// The shorter way, or why there is none; `None`: nobody wants one.
     pub fn shortcut(&self) -> Option<Result<&dyn Shortcut, &str>> {
         let why_not = self.shorter.why_not.as_deref().map(Err);

@@ -64,11 +64,14 @@ pub(crate) struct Admission {
     pub(crate) awaited: u32,
 }
 
+/// How many drivers of a process share the tables.
+pub(crate) const SLOTS: u32 = 256;
+
 /// How long a row is good.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct Life {
-    /// That of [`State`] at the time of the decision.
+    /// That of the driver's [`State`] at the time of the decision: the highest byte is the slot.
     pub(crate) generation: u64,
     /// Nanoseconds of the kernel's coarse clock (`CLOCK_MONOTONIC_COARSE`): not good any more.
     pub(crate) until: u64,
@@ -85,7 +88,7 @@ pub(crate) struct Used {
     pub(crate) joined: u64,
 }
 
-/// What holds for all rows.
+/// What holds for all rows of a driver, which has a slot of its own.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct State {

@@ -13,6 +13,7 @@ use std::net::Ipv4Addr;
 
 const NO_PROGRAM: &str =
     "the device underneath takes no program: it is a VRF, or not of the kind of Ethernet, or refuses it";
+const NO_PROGRAM_AT_TUNNEL: &str = "the tunnel's device takes no program";
 
 /// The programs, and what stands in their way at each device.
 pub(super) struct Places {
@@ -55,13 +56,15 @@ impl Places {
 
     /// Whether it is a link's device, or has a program.
     pub(super) fn has(&self, index: u32) -> bool {
-        self.tunnels.iter().any(|tunnel| tunnel.index == index) || self.programs.places().any(|(at, _)| at == index)
+        self.tunnels.iter().any(|tunnel| tunnel.index == index)
+            || self.programs.places().iter().any(|(at, _)| *at == index)
     }
 
     /// Why packets of a link stay in user space.
     pub(super) fn obstacle(&self, link: LinkId) -> Option<&'static str> {
         let tunnel = self.tunnels.iter().find(|tunnel| tunnel.link == link)?;
-        self.obstacle_at(tunnel.index, Side::Tunnel).or(tunnel.why_not_out).or(tunnel.why_not_in)
+        let no_program = (!tunnel.is_attached).then_some(NO_PROGRAM_AT_TUNNEL);
+        no_program.or_else(|| self.obstacle_at(tunnel.index, Side::Tunnel)).or(tunnel.why_not_out).or(tunnel.why_not_in)
     }
 
     /// What tc has there.
@@ -83,6 +86,11 @@ impl Places {
         self.programs.set_generation(generation)
     }
 
+    /// How many rows of each table are there for these links.
+    pub(super) fn share(&self) -> usize {
+        self.programs.share()
+    }
+
     /// From now on this device is that of `link`; `None`: there is none.
     ///
     /// # Errors
@@ -100,10 +108,11 @@ impl Places {
             }
             return Ok(());
         };
-        let tunnel = Tunnel::open(&mut self.programs, link, name)?;
+        let mut tunnel = Tunnel::find(link, name)?;
+        let attached = tunnel.attach(&self.programs);
         self.look_at(now, tunnel.index, Side::Tunnel);
         self.tunnels.push(tunnel);
-        Ok(())
+        attached
     }
 
     /// Packets of a link come to these addresses from now on.
@@ -146,11 +155,11 @@ impl Places {
     /// A device came, changed or went (`None`).
     pub(super) fn hear_of(&mut self, index: u32, device: Option<&NetDevice>) {
         if device.is_none() {
-            self.programs.detach_if(|at, _| at == index);
+            self.programs.void_if(|at, _| at == index);
         }
         for tunnel in self.tunnels.iter_mut().filter(|tunnel| tunnel.index == index) {
             let was_attached = tunnel.is_attached;
-            tunnel.follow(&mut self.programs, device);
+            tunnel.follow(&self.programs, device);
             if tunnel.is_attached && !was_attached {
                 self.queues_told.hear();
             }
@@ -165,7 +174,7 @@ impl Places {
     /// Anything may have changed.
     pub(super) fn begin_anew(&mut self) {
         self.refused.clear();
-        self.programs.detach_if(|_, side| side == Side::Underlay);
+        self.programs.void_if(|_, side| side == Side::Underlay);
         self.queues_told.hear();
     }
 
@@ -185,7 +194,7 @@ impl Places {
             return Vec::new();
         }
         self.queues.clear();
-        let places: Vec<_> = self.programs.places().collect();
+        let places = self.programs.places();
         self.add_obstacles(now, &places);
         self.queues.iter().map(|((index, _), _)| *index).collect()
     }
@@ -219,7 +228,8 @@ impl Places {
         if !self.tidied.begin(now) {
             return;
         }
-        let underneath = self.programs.places().filter(|(_, side)| *side == Side::Underlay).map(|(index, _)| index);
+        let places = self.programs.places();
+        let underneath = places.iter().filter(|(_, side)| *side == Side::Underlay).map(|(index, _)| *index);
         let mut idle: Vec<_> = underneath.filter(|index| !leads(self, *index)).collect();
         if idle.is_empty() {
             return;

@@ -1,7 +1,7 @@
 //! One of the two tables, and what this process knows of its rows.
 
 use super::layout::{Admission, AdmissionKey, Life, Path, PathKey, Used};
-use super::programs::of_map;
+use super::programs::{lock, of_map};
 use super::ways::{Question, Way};
 use aya::Pod;
 use aya::maps::{HashMap, MapData};
@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long a row is good that is not written anew.
@@ -50,13 +51,28 @@ impl<K: Pod, V: Pod> Table<K, V> for HashMap<MapData, K, V> {
     }
 }
 
-/// The rows of a table.
+/// A table that drivers share: none writes rows with the keys of another's.
+impl<K, V, T: Table<K, V>> Table<K, V> for Arc<Mutex<T>> {
+    fn get(&self, key: &K) -> Option<V> {
+        lock(self).get(key)
+    }
+
+    fn insert(&mut self, key: K, row: V) -> io::Result<()> {
+        lock(self).insert(key, row)
+    }
+
+    fn remove(&mut self, key: &K) {
+        lock(self).remove(key);
+    }
+}
+
+/// The rows of a driver in a table.
 ///
 /// Who is new takes the place of one that is void or has carried nothing since it was looked at last, of 8 that are
 /// looked at in turn; of a table that has none such, none.
-pub(super) struct Rows<K, V, T = HashMap<MapData, K, V>> {
+pub(super) struct Rows<K, V, T = Arc<Mutex<HashMap<MapData, K, V>>>> {
     table: T,
-    /// As many as it has room for.
+    /// As many as there is room for.
     most: usize,
     written: IndexMap<K, Written>,
     /// Which rows are about a peer.
@@ -186,8 +202,7 @@ impl Key for AdmissionKey {
 }
 
 impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
-    pub(super) fn new(table: T, most: u32) -> Self {
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
+    pub(super) fn new(table: T, most: usize) -> Self {
         let of_peers = BTreeSet::new();
         Self {
             table,
@@ -199,6 +214,11 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
             untold: Vec::new(),
             of: std::marker::PhantomData,
         }
+    }
+
+    /// There is room for so many from now on: where there are more, new ones come only when these have gone.
+    pub(super) fn set_most(&mut self, most: usize) {
+        self.most = most;
     }
 
     /// What there is of the flow of a packet that user space has seen.
@@ -330,6 +350,13 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
     pub(super) fn remove_if(&mut self, goes: impl Fn(&About) -> bool) {
         let gone: Vec<K> = self.written.iter().filter(|(_, known)| goes(&known.about)).map(|(key, _)| *key).collect();
         gone.iter().for_each(|key| self.remove(key));
+    }
+
+    /// Removes all, of which nothing is told any more.
+    pub(super) fn clear(&mut self) {
+        self.of_peers.clear();
+        self.untold.clear();
+        self.written.drain(..).for_each(|(key, _)| self.table.remove(&key));
     }
 
     /// The same of those about a peer; costs what these do.

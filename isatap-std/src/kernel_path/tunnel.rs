@@ -20,27 +20,35 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
+    /// Without a program.
+    ///
+    /// # Errors
+    ///
+    /// There is no such device.
+    pub(super) fn find(link: LinkId, name: &str) -> Result<Self, Error> {
+        let index = if_nametoindex(name).map_err(|errno| Error::refused("find the device", name, errno.into()))?;
+        Ok(Self { link, index, name: name.to_owned(), is_attached: false, why_not_out: None, why_not_in: None })
+    }
+
     /// Puts the program there.
     ///
     /// # Errors
     ///
-    /// The kernel's refusal, or there is no such device.
-    pub(super) fn open(programs: &mut Programs, link: LinkId, name: &str) -> Result<Self, Error> {
-        let index = if_nametoindex(name).map_err(|errno| Error::refused("find the device", name, errno.into()))?;
-        programs.attach(index, name, Side::Tunnel)?;
-        Ok(Self { link, index, name: name.to_owned(), is_attached: true, why_not_out: None, why_not_in: None })
+    /// The kernel's refusal.
+    pub(super) fn attach(&mut self, programs: &Programs) -> Result<(), Error> {
+        let attached = programs.attach(self.index, &self.name, Side::Tunnel);
+        self.is_attached = attached.is_ok();
+        attached
     }
 
     /// Something was heard of the device with its number: what it is by now, if it is there. One that is there again
     /// by its name was moved away and back.
-    pub(super) fn follow(&mut self, programs: &mut Programs, device: Option<&NetDevice>) {
+    pub(super) fn follow(&mut self, programs: &Programs, device: Option<&NetDevice>) {
         match device {
             None => self.is_attached = false,
             Some(device) if self.is_attached => self.name.clone_from(&device.name),
-            Some(device) => {
-                self.is_attached =
-                    device.name == self.name && programs.attach(self.index, &self.name, Side::Tunnel).is_ok();
-            }
+            Some(device) if device.name == self.name => _ = self.attach(programs),
+            Some(_) => {}
         }
     }
 }

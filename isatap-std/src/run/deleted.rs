@@ -1,6 +1,5 @@
 //! Devices that another program deletes: their links end alone, and are made again.
 
-use super::kernel_path::Kind;
 use super::{Begun, Home, Run, Wanted};
 use crate::error::Error;
 use crate::service::{News, Notice};
@@ -184,9 +183,7 @@ impl Run {
                 Home::Proto41(id) => {
                     outcome = outcome.and(self.proto41.as_mut().map_or(Ok(()), |proto41| proto41.remove_link(id)));
                 }
-                Home::Alone(_, mut member) => {
-                    Kind::of(&wanted.link).into_iter().for_each(|kind| self.shorter.take_back(&mut *member, kind));
-                }
+                Home::Alone(_, member) => drop(member),
                 Home::Waiting(..) => {}
             }
             // Only now is the name of the device free.

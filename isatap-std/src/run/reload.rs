@@ -1,7 +1,6 @@
 //! A file that is read again: what changed ends and begins, and the rest goes on.
 
 use super::deleted::Retry;
-use super::kernel_path::Kind;
 use super::{Begun, Run, Wanted, wanted_of};
 use crate::error::Error;
 use crate::locators::LocatorSource;
@@ -221,11 +220,7 @@ impl Run {
                 proto41.stop_recording();
             }
         }
-        for mut ended in self.links.extract_if(.., |begun| !is_wanted(begun)) {
-            if let (Some(kind), Some(member)) = (Kind::of(&ended.wanted.link), ended.home.alone()) {
-                self.shorter.take_back(member, kind);
-            }
-        }
+        self.links.retain(is_wanted);
         outcome
     }
 }

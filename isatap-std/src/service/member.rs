@@ -54,11 +54,6 @@ pub(crate) trait Member: Send {
     fn shorten(&mut self, _shorter: Result<Box<dyn Shortcut>, String>) -> Result<(), Error> {
         Ok(())
     }
-
-    /// Gives that back.
-    fn take_shorter(&mut self) -> Option<Result<Box<dyn Shortcut>, String>> {
-        None
-    }
 }
 
 impl<R: Role> Member for Service<R> {
@@ -169,14 +164,6 @@ impl<R: Role> Member for Service<R> {
                 Ok(())
             }
         }
-    }
-
-    fn take_shorter(&mut self) -> Option<Result<Box<dyn Shortcut>, String>> {
-        let why_not = match self.driver.shortcut()? {
-            Ok(_) => return self.driver.take_shortcut().map(Ok),
-            Err(why_not) => why_not.to_owned(),
-        };
-        Some(Err(why_not))
     }
 }
 

@@ -6,6 +6,7 @@
 mod changes;
 mod inside;
 mod order;
+pub(crate) mod parts;
 mod places;
 mod same;
 

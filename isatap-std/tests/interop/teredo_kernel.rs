@@ -3,9 +3,9 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use crate::common::teredo::{Internet, NATIVE, Nat, PORT, SERVER, decodes, download, miredo_client, our_client};
-use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap_binary, peers, status, wait_until};
-use crate::kernel_path::{EGRESS, INGRESS, programs};
+use crate::common::teredo::{Internet, NATIVE, Nat, PORT, decodes, download, miredo_client, our_client};
+use crate::common::{Lab, Namespace, Node, PATIENCE, isatap_binary, peers, status, wait_until};
+use crate::kernel_path::parts::tables;
 
 const REQUIRED: &str = "--kernel-path require";
 
@@ -17,11 +17,22 @@ fn told(namespace: &Namespace, filter: &str) -> u64 {
 /// The kernel carries most packets of a flow, in both directions.
 #[track_caller]
 fn carries(namespace: &Namespace, to: &str) {
-    let before = ["sent", "received"].map(|way| told(namespace, &format!(".kernel_path.{way}")));
-    namespace.ok(&format!("ping -6 -n -q -c 300 -i 0.005 {to}"));
-    wait_until("packets that the kernel carries", PATIENCE, || {
-        let filter = format!(".kernel_path | .sent >= {} and .received >= {}", before[0] + 200, before[1] + 200);
-        status(namespace, &filter)
+    carries_by(namespace, "teredo", to);
+}
+
+/// The same of a flow by this device.
+#[track_caller]
+pub(crate) fn carries_by(namespace: &Namespace, device: &str, to: &str) {
+    let carried = || {
+        let told =
+            namespace.ok(&format!("{} status {device} -j | jq '.kernel_path | .sent, .received'", isatap_binary()));
+        let mut numbers = told.split_whitespace().map(|number| number.parse::<u64>().unwrap());
+        [numbers.next().unwrap(), numbers.next().unwrap()]
+    };
+    let before = carried();
+    namespace.ok(&format!("ping -6 -n -q -c 300 -i 0.005 -I {device} {to}"));
+    wait_until(&format!("packets that the kernel carries by {device}"), PATIENCE, || {
+        carried().iter().zip(before).all(|(now, before)| *now >= before + 200)
     });
 }
 
@@ -38,9 +49,8 @@ fn our_client_and_miredo_s_carry_a_flow_of_which_the_kernel_has_most() {
     let theirs = miredo_client(&b.client);
     peers::ping(&a.client, &theirs.to_string());
     carries(&a.client, &theirs.to_string());
-    // Of one client, and none of protocol 41.
-    let rows = format!("cat /proc/{}/fdinfo/* | grep max_entries | grep -v -w 1 | tr -s '\\t\\n' ' '", daemon.id());
-    assert_eq!(a.client.ok(&rows), "max_entries: 2048 ".repeat(2));
+    // This process has one client, and will have no other link.
+    assert_eq!(tables(&a.client, &daemon), [2_048; 2]);
     let before = [told(&a.client, ".packets.tunnelled"), told(&a.client, ".packets.delivered")];
     for _ in 0..3 {
         peers::ping_sizes(&a.client, &theirs.to_string(), 1280);
@@ -218,36 +228,6 @@ for n in range(200):
     sender.sendto(header + udp, (destination, 0))
     time.sleep(0.005)
 "#;
-
-/// A link that begins by a reload has programs, whatever privileges are given up; and they go with it.
-#[test]
-#[ignore = "needs root: run by .ci/run interop"]
-fn a_link_that_comes_and_goes_by_reloads_has_programs_meanwhile() {
-    let lab = Lab::new();
-    let internet = Internet::new(&lab);
-    let (_server, _daemon) = internet.our_server();
-    let a = internet.host("a", 1);
-    let link = |dev: &str, port: u16| {
-        format!("[[teredo-client]]\nserver = \"{SERVER}\"\nbind = \":{port}\"\ndev = \"{dev}\"\nbeside-native = true\n")
-    };
-    let one = format!("kernel-path = \"require\"\n{}", link("ter0", PORT));
-    let two = format!("{one}{}", link("ter1", PORT + 2));
-    let file = a.file("links.toml", &one);
-    let mut daemon = Daemon::isatap(&a, &format!("run {file}"));
-    daemon.wait_for_line("ter0 up: ", PATIENCE);
-    let has = |each: u32| {
-        wait_until(&format!("{each} programs at each side"), PATIENCE, || {
-            [INGRESS, EGRESS].iter().all(|at| programs(&a, *at) == each)
-        });
-    };
-    has(1);
-    for (text, each) in [(&two, 2), (&one, 1), (&two, 2), (&one, 1)] {
-        a.file("links.toml", text);
-        daemon.signal("HUP");
-        has(each);
-    }
-    assert!(daemon.terminate(PATIENCE).success());
-}
 
 /// Who makes a relay believe him elsewhere again and again, or asks a client for a bubble each time, costs rows of his own.
 #[test]

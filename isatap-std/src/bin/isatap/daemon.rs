@@ -52,8 +52,8 @@ impl KernelPathArgs {
     }
 
     /// The same of a file, which may say something else later.
-    pub(crate) fn load_with_spare(self, config: &Config) -> Result<LoadedKernelPath, Error> {
-        LoadedKernelPath::load_with_spare(self.mode(config), &config.links)
+    pub(crate) fn load_for_any(self, config: &Config) -> Result<LoadedKernelPath, Error> {
+        LoadedKernelPath::load_for_any(self.mode(config))
     }
 
     fn mode(self, config: &Config) -> KernelPath {

@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let privileges =
         args.privileges.announce(config.user.as_deref(), |privileges| keep(privileges, &args.file, &config));
     let privileges = privileges.map_err(at_start)?;
-    let kernel_path = args.kernel_path.load_with_spare(&config)?;
+    let kernel_path = args.kernel_path.load_for_any(&config)?;
     let links = Run::open_with(&config.links, &config.natives, Some(&RuntimeDir::new()), observer);
     let mut links = links.map_err(at_start)?;
     hook.clone().map_or(Ok(()), |hook| links.hooks(hook))?;

@@ -162,7 +162,7 @@ fn no_turn_looks_at_all_rows_and_each_is_looked_at() {
 
 #[test]
 fn a_row_that_carries_is_renewed_without_a_packet() {
-    let mut rows = TestRows::new(Kernel::default(), MOST as u32);
+    let mut rows = TestRows::new(Kernel::default(), MOST);
     write(&mut rows, at(0), 1);
     let mut lives = Vec::new();
     for second in 1..300 {
@@ -190,7 +190,7 @@ fn a_row_that_carries_is_renewed_without_a_packet() {
 /// Packets that are not plain come to user space: a row is not written for each of them.
 #[test]
 fn a_row_by_which_nothing_goes_ends_after_10_seconds_and_is_not_written_before() {
-    let mut rows = TestRows::new(Kernel::default(), MOST as u32);
+    let mut rows = TestRows::new(Kernel::default(), MOST);
     let mut written = 0;
     for second in 0..100 {
         if rows.standing(at(second), &key(1), 1) != Standing::Good {
@@ -205,7 +205,7 @@ fn a_row_by_which_nothing_goes_ends_after_10_seconds_and_is_not_written_before()
 #[test]
 fn a_quiet_flow_keeps_its_row() {
     for apart in 1..10 {
-        let mut rows = TestRows::new(Kernel::default(), MOST as u32);
+        let mut rows = TestRows::new(Kernel::default(), MOST);
         write(&mut rows, at(0), 1);
         for second in 1..200 {
             if second % apart == 0 {
@@ -220,7 +220,7 @@ fn a_quiet_flow_keeps_its_row() {
 #[test]
 fn a_row_is_renewed_for_as_long_as_the_driver_says_and_while_the_kernel_answers_as_before() {
     // The neighbor's answer is good for 7 seconds (SEC-1).
-    let mut rows = TestRows::new(Kernel::default(), MOST as u32);
+    let mut rows = TestRows::new(Kernel::default(), MOST);
     write_for(&mut rows, at(0), 1, Expiry::at(at(7)));
     for second in 1..7 {
         carry(&mut rows, 1);
@@ -254,7 +254,7 @@ fn a_row_is_renewed_for_as_long_as_the_driver_says_and_while_the_kernel_answers_
 
 #[test]
 fn a_row_is_good_for_its_generation() {
-    let mut rows = TestRows::new(Kernel::default(), MOST as u32);
+    let mut rows = TestRows::new(Kernel::default(), MOST);
     assert_eq!(rows.standing(at(0), &key(1), 1), Standing::New);
     write(&mut rows, at(0), 1);
     assert_eq!(rows.standing(at(9), &key(1), 1), Standing::Good);
@@ -281,4 +281,24 @@ fn rows_about_one_peer_go_alone() {
     rows.remove_of(peer(77));
     collect(&mut rows, at(30), MOST);
     assert_eq!((rows.len(), rows.of_peers.len()), (0, 0));
+}
+
+#[test]
+fn a_driver_whose_share_shrinks_lets_go_of_what_carries_nothing() {
+    let mut rows = TestRows::new(Kernel::default(), 100);
+    (0..100).for_each(|number| write(&mut rows, at(0), number));
+    rows.set_most(50);
+    // Each may be in use.
+    write(&mut rows, at(0), 100);
+    assert_eq!((rows.len(), rows.standing(at(0), &key(100), 1)), (100, Standing::New));
+    collect(&mut rows, at(1), MOST);
+    (100..120).for_each(|number| write(&mut rows, at(1), number));
+    assert_eq!((rows.len(), rows.table.rows.len()), (50, 50));
+    assert!(rows.table.rows.contains_key(&key(119)));
+    // And when it ends, of all: others write in the same table.
+    let other = rows.table.rows[&key(119)];
+    rows.table.rows.insert(key(1000), other);
+    carry(&mut rows, 119);
+    rows.clear();
+    assert_eq!((rows.len(), rows.table.rows.len(), rows.of_peers.len(), rows.is_counted()), (0, 1, 0, false));
 }

@@ -86,6 +86,11 @@ impl Service<Proto41Role> {
         self.settle()
     }
 
+    /// Why packets of a link that was added cannot go the shorter way of the others, once.
+    pub(crate) fn take_shortcut_error(&mut self) -> Option<Error> {
+        self.driver.take_shortcut_error()
+    }
+
     /// What answers to the name of a router ends by itself: its last words take longer than packets can wait.
     fn end_responder(&mut self, id: LinkId) {
         self.common.ending.retain(|ending| !ending.is_over());

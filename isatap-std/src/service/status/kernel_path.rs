@@ -13,7 +13,7 @@ pub struct KernelPathStatus {
     /// Why not.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
     pub why: Option<String>,
-    /// Decisions that it has; of all links of the process together.
+    /// Decisions that it has: of this link if it is one of Teredo, else of all of protocol 41 together.
     pub rows: usize,
     /// Packets of the link that it has encapsulated. They are among those of `packets`, as one that
     /// stands for several.
