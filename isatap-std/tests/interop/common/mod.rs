@@ -96,11 +96,14 @@ pub trait Node {
         self.ok(&format!("setsid {command} >{0} 2>&1 </dev/null & echo $! >{0}.pid", log.display()));
     }
 
-    /// Ends what [`Node::start`] started.
+    /// Ends what [`Node::start`] started. It has ended as well when it is a zombie: a first process like those of
+    /// containers takes seconds to ask for it.
     fn stop(&self, name: &str) {
         let pid = self.directory().join(format!("{name}.log.pid"));
         self.ok(&format!(
-            "pid=$(cat {}); kill $pid; for i in $(seq 100); do kill -0 $pid 2>/dev/null || exit 0; sleep 0.05; done; kill -KILL $pid",
+            "read -r pid <{}; kill $pid; exec 2>/dev/null; \
+             for i in {{1..100}}; do read -r stat </proc/$pid/stat && [[ ${{stat##*) }} != Z* ]] || exit 0; sleep 0.05; done; \
+             kill -KILL $pid",
             pid.display()
         ));
     }
