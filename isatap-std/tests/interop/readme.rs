@@ -84,9 +84,9 @@ fn the_readmes_router_and_host_work_as_written() {
     peers::wait_for_route(&host, "default via fe80::5efe:a00:1 dev isatap0", true, PATIENCE);
     peers::ping(&host, "2001:db8:0:7:0:5efe:a00:1");
     assert!(succeeds(&host, &block.isatap("status")).contains("isatap0"));
-    // It goes on until somebody ends it; what is there now comes first.
+    // It goes on until somebody ends it, here `timeout`; what is there now comes first.
     let monitor = format!("timeout -s INT 2 {} {}", isatap_binary(), block.isatap("monitor"));
-    assert!(host.run(&monitor).text.contains("isatap0"), "{monitor}");
+    assert!(host.run_for(PATIENCE, &monitor).text.contains("isatap0"), "{monitor}");
     assert!(succeeds(&host, &block.isatap("solicit")).contains("10.0.0.1"));
     let doctor = block.isatap("doctor");
     wait_until("the doctor to find nothing", PATIENCE, || isatap(&host, &doctor).success());

@@ -73,8 +73,12 @@ pub trait Node {
     /// Runs a shell command and waits for its end.
     fn run_for(&self, limit: Duration, command: &str) -> Output;
 
+    /// Runs a command that ends by itself: one that is stopped for its time says nothing, not even that it was refused.
+    #[track_caller]
     fn run(&self, command: &str) -> Output {
-        self.run_for(PATIENCE, command)
+        let output = self.run_for(PATIENCE, command);
+        assert_ne!(output.status, 124, "{}: {output:#?}", self.name());
+        output
     }
 
     /// Runs a command that has to succeed; what it printed.
