@@ -408,7 +408,8 @@ fn stalled() -> Duration {
     Duration::from_micros(total.unwrap_or_default())
 }
 
-/// Waits until a closure gives something; `limit` by a [`Stopwatch`].
+/// Waits until a closure gives something; `limit` by a [`Stopwatch`]. What takes long is asked for less often: most
+/// attempts are some processes, and other tests wait for the same processors.
 #[track_caller]
 pub fn wait_for<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> Option<T>) -> T {
     let stopwatch = Stopwatch::start();
@@ -417,7 +418,7 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> Opt
             return found;
         }
         assert!(stopwatch.elapsed() < limit, "not within {limit:?}: {what}");
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep((stopwatch.elapsed() / 10).clamp(Duration::from_millis(20), Duration::from_millis(100)));
     }
 }
 
