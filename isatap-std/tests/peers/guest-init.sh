@@ -20,36 +20,50 @@ if [ "$ISATAP_SHARE" = 9p ]; then
 else
   mount -t hostfs -o "$ISATAP_SHARE" none /run/share
 fi || { echo "guest: cannot mount $ISATAP_SHARE"; exec sleep 1; }
-hostname "$ISATAP_NAME"
+echo "$ISATAP_NAME" >/proc/sys/kernel/hostname
 
 # The modules of this kernel are apart from those of the host's.
-ln -s "${ISATAP_MODULES:-/usr/lib/uml/modules}/$(uname -r)" "/run/kernel/lib/modules/$(uname -r)"
+read -r release </proc/sys/kernel/osrelease
+ln -s "${ISATAP_MODULES:-/usr/lib/uml/modules}/$release" "/run/kernel/lib/modules/$release"
 [ "$ISATAP_SHARE" != 9p ] || modprobe -d /run/kernel virtio_net || echo "guest: no virtio_net"
 modprobe -d /run/kernel sit || echo "guest: no sit"
 
 ip link set lo up
 # Nobody else is on a link of a test: addresses are usable at once, errors are never held back.
-sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
-  net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0
+for setting in ipv6/conf/all/accept_dad ipv6/conf/default/accept_dad ipv4/icmp_ratelimit ipv6/icmp/ratelimit; do
+  echo 0 >"/proc/sys/net/$setting"
+done
 
 cd /run
-# A process costs a guest some 50 ms, so the loop has none of its own: it waits by reading from a pipe that stays empty.
+# A process costs a guest some 50 ms, so the loop has none of its own: it waits by reading from a pipe that stays empty,
+# and stops by itself what takes longer than its limit. For that each request has a process group (-m).
 mkfifo /run/empty
 exec 9<>/run/empty
+set -m
+declare -A until=() number=()
 : >/run/share/booted
 next=1
 while [ ! -e /run/share/power-off ]; do
   if [ -e "/run/share/request.$next" ]; then
+    { read -r limit; IFS= read -r -d '' script; } <"/run/share/request.$next"
     (
-      { read -r limit; IFS= read -r -d '' script; } <"/run/share/request.$next"
-      timeout -k 2 "$limit" bash -c "$script" >"/run/share/output.$next" 2>&1 </dev/null 9>&-
+      (eval "$script") >"/run/share/output.$next" 2>&1 </dev/null 9>&-
       # The host takes it as complete when the line has its end.
       echo $? >"/run/share/status.$next"
     ) &
+    until[$!]=$((SECONDS + ${limit%.*} + 1)) number[$!]=$next
     next=$((next + 1))
   else
     read -r -t 0.02 -u 9
   fi
+  for group in "${!until[@]}"; do
+    if [ -e "/run/share/status.${number[$group]}" ]; then
+      unset "until[$group]" "number[$group]"
+    elif ((SECONDS > until[$group])); then
+      kill -KILL -- "-$group"
+      echo 124 >"/run/share/status.${number[$group]}"
+    fi
+  done
 done
 echo o >/proc/sysrq-trigger
 sleep 10
