@@ -49,7 +49,7 @@ fn everything_that_a_router_advertises_is_used() {
     peers::ping_sizes(&router, &address.to_string(), 1400);
     peers::http(&host, &router, router_address);
     peers::http(&router, &host, address);
-    let rates = peers::iperf3(&host, &router, router_address, 2);
+    let rates = peers::iperf3(&host, &router, router_address);
     assert!(rates.iter().all(|&rate| rate > 1e7), "{rates:?}");
 
     assert!(status(&host, &format!(".dev == \"isatap0\" and (.addresses | tostring | contains(\"{address}\"))")));

@@ -30,8 +30,6 @@ fn two_kernels_talk_isatap() {
     peers::ping_sizes(&host, &router_address.to_string(), 1400);
     peers::http(&host, &router, router_address);
     peers::http(&router, &host, address);
-    let rates = peers::iperf3(&host, &router, router_address, 1);
-    assert!(rates.iter().all(|&rate| rate > 1e6), "{rates:?}");
 
     // What a capture says of the exchange, by another decoder than ours.
     let solicitations = capture.so_far().fields("icmpv6.type == 133", &["ip.src", "ip.dst", "ipv6.src", "ipv6.hlim"]);

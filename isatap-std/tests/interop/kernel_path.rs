@@ -121,7 +121,7 @@ fn a_path_that_becomes_narrow_is_found_in_the_kernels_path_too() {
     peers::wait_for_path_mtu(&ours, THEIRS, 1380);
     peers::wait_for_path_mtu(&kernel, OURS, 1380);
     peers::ping_sizes(&ours, THEIRS, 1480);
-    let rates = peers::iperf3(&ours, &kernel, their_address, 1);
+    let rates = peers::iperf3(&ours, &kernel, their_address);
     assert!(rates.iter().all(|&rate| rate > 1e6), "{rates:?}");
     let before = carried(&ours);
     ours.ok(&format!("ping -6 -n -q -c 20 -i 0.05 {THEIRS}"));
@@ -253,7 +253,7 @@ fn a_router_between_two_tunnels_loses_nothing() {
     right.ok("ip -6 route add 2001:db8:1::/64 dev tun6in4");
     peers::ping(&left, "2001:db8:2::2");
     left.ok("ping -6 -n -q -c 200 -i 0.01 -W 2 2001:db8:2::2 | grep -q ' 0% packet loss'");
-    let rates = peers::iperf3(&left, &right, "2001:db8:2::2".parse().unwrap(), 2);
+    let rates = peers::iperf3(&left, &right, "2001:db8:2::2".parse().unwrap());
     assert!(rates.iter().all(|&rate| rate > 3e7), "{rates:?}");
     carries(&left, 100);
 }

@@ -85,7 +85,7 @@ fn tcp_runs_at_full_speed_where_the_kernel_joins_packets() {
     let of_router = isatap_address(PREFIX, "10.0.0.1");
     peers::ping(&host, &of_router.to_string());
 
-    let rates = peers::iperf3(&host, &router, of_router, 3);
+    let rates = peers::iperf3(&host, &router, of_router);
     // Both daemons, both ends of the stream and both kernels share the machine. A stream
     // whose joined packets are not understood has a thousandth of it, or stalls.
     let least = if cfg!(debug_assertions) { 3e7 } else { 3e8 };

@@ -34,7 +34,7 @@ fn tun_61_tun_62_a_tunnel_to_the_kernel_carries_everything_and_finds_the_path_mt
     peers::wait_for_path_mtu(&kernel, OURS, 1380);
     peers::ping_sizes(&ours, THEIRS, 1480);
     peers::ping_sizes(&kernel, OURS, 1480);
-    let rates = peers::iperf3(&ours, &kernel, their_address, 1);
+    let rates = peers::iperf3(&ours, &kernel, their_address);
     assert!(rates.iter().all(|&rate| rate > 1e6), "{rates:?}");
 
     let packets = capture.so_far();

@@ -188,46 +188,43 @@ pub fn ping_sizes(from: &dyn Node, target: &str, mtu: usize) {
 #[track_caller]
 pub fn http(client: &dyn Node, server: &dyn Node, address: Ipv6Addr) {
     let text = format!("page of {} for {}", server.name(), client.name());
-    serve(server, &text, || {
-        assert_eq!(client.ok(&format!("curl -sS --retry 3 --retry-all-errors -m 20 http://[{address}]/")), text);
-    });
+    serve(server, &text);
+    assert_eq!(client.ok(&format!("curl -sS --retry 3 --retry-all-errors -m 20 http://[{address}]/")), text);
 }
 
 /// A page of `size` bytes by HTTP: many packets as long as the path carries.
 #[track_caller]
 pub fn download(client: &dyn Node, server: &dyn Node, address: Ipv6Addr, size: usize) {
-    serve(server, &"x".repeat(size), || {
-        let command = format!(
-            "curl -sS --retry 3 --retry-all-errors -m 25 -o /dev/null -w '%{{size_download}}' http://[{address}]/"
-        );
-        assert_eq!(client.ok(&command), size.to_string());
-    });
+    serve(server, &"x".repeat(size));
+    let command =
+        format!("curl -sS --retry 3 --retry-all-errors -m 25 -o /dev/null -w '%{{size_download}}' http://[{address}]/");
+    assert_eq!(client.ok(&command), size.to_string());
 }
 
-/// Serves a page while `ask` asks for it.
-fn serve(server: &dyn Node, text: &str, ask: impl FnOnce()) {
+/// Serves a page from now on, in place of the one before: the server stays until its node ends.
+fn serve(server: &dyn Node, text: &str) {
     let page = server.file("page", &format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()));
+    if server.shared().join("http.log").exists() {
+        return;
+    }
     let answer = server.file("answer", &format!("read -r line; cat {page}\n"));
     server.start("http", &format!("socat TCP6-LISTEN:80,fork,reuseaddr EXEC:\"sh {answer}\""));
     wait_until("an HTTP server", PATIENCE, || server.succeeds("ss -ltn | grep -q :80"));
-    ask();
-    server.stop("http");
 }
 
-/// Bits per second of a TCP stream: to the server, and back from it.
+/// Bits per second of a TCP stream of a second: to the server, and back from it.
 #[track_caller]
-pub fn iperf3(client: &dyn Node, server: &dyn Node, address: Ipv6Addr, seconds: u32) -> [f64; 2] {
-    server.start("iperf3", "iperf3 -s -6");
-    wait_until("an iperf3 server", PATIENCE, || server.succeeds("ss -ltn | grep -q :5201"));
-    let rates = ["", "-R"].map(|direction| {
-        let limit = Duration::from_secs(seconds.into()) + PATIENCE;
-        let command =
-            format!("iperf3 -6 -c {address} -t {seconds} -J {direction} | jq -e .end.sum_received.bits_per_second");
-        let output = client.run_for(limit, &format!("set -o pipefail; {command}"));
+pub fn iperf3(client: &dyn Node, server: &dyn Node, address: Ipv6Addr) -> [f64; 2] {
+    // A server for each stream: who has just served one may still be busy with its end, and refuses the next.
+    let rates = [(5201, ""), (5202, "-R")].map(|(port, direction)| {
+        server.start("iperf3", &format!("iperf3 -s -6 -1 -p {port}"));
+        wait_until("an iperf3 server", PATIENCE, || server.succeeds(&format!("ss -ltn | grep -q :{port}")));
+        let rate = "jq -e '.end.sum_received.bits_per_second // error(.error)'";
+        let command = format!("iperf3 -6 -c {address} -p {port} -t 1 -J {direction} | {rate}");
+        let output = client.run(&format!("set -o pipefail; {command}"));
         assert!(output.success(), "{output:#?}");
         output.text.trim().parse::<f64>().unwrap()
     });
-    server.stop("iperf3");
     eprintln!("{} to {}: {rates:.0?} bit/s there and back", client.name(), server.name());
     rates
 }
