@@ -94,7 +94,7 @@ fn a_tunnel_that_is_bound_to_a_device_knows_no_other() {
     // meanwhile, such as probes; and nothing was sent there.
     wait_until("packets of the first machine that are not seen", PATIENCE, || {
         let counted = entered();
-        assert!(!wrong.succeeds(&format!("ping -6 -n -c 3 -W 1 {OURS}")));
+        assert!(!wrong.succeeds(&format!("ping -6 -n -c 3 -i 0.2 -W 1 {OURS}")));
         entered() == counted
     });
     assert_eq!(elsewhere.so_far().count("ip"), before);
@@ -151,7 +151,7 @@ fn links_that_are_bound_and_links_that_are_not_share_a_process() {
     daemon.signal("HUP");
     daemon.wait_for_line("read again: kept t0; changed t1", PATIENCE);
     peers::ping(&ours, "2001:db8:1::2");
-    assert!(!ours.succeeds("ping -6 -n -c 2 -W 1 2001:db8:2::2"));
+    assert!(!ours.succeeds("ping -6 -n -c 2 -i 0.2 -W 1 2001:db8:2::2"));
     assert!(daemon.terminate(PATIENCE).success());
 }
 
@@ -271,7 +271,7 @@ fn tunnels_of_the_same_ends_are_bound_to_devices_of_their_own() {
     daemon.wait_for_line("read again: kept t1, t2; ended t0", PATIENCE);
     peers::ping(&ours, "2001:db8:1::2");
     peers::ping(&far[2].0, "2001:db8:2::1");
-    assert!(!far[0].0.succeeds("ping -6 -n -c 2 -W 1 2001:db8::1"));
+    assert!(!far[0].0.succeeds("ping -6 -n -c 2 -i 0.2 -W 1 2001:db8::1"));
     assert!(daemon.terminate(PATIENCE).success());
 }
 

@@ -57,7 +57,7 @@ fn rte_6_s64_22_one_file_serves_a_kernel_isatap_host_a_kernel_6to4_site_and_a_na
 
     // A site that lies gets nowhere, and the server says whom it refused.
     site.ok("ip address add 2002:c633:6409::1/16 dev sixtofour");
-    let lie = site.run(&format!("ping -6 -n -c 2 -W 1 -I 2002:c633:6409::1 {of_native}"));
+    let lie = site.run(&format!("ping -6 -n -c 2 -i 0.2 -W 1 -I 2002:c633:6409::1 {of_native}"));
     assert!(!lie.success(), "{lie:?}");
     assert!(status(&server, "select(.dev == \"tun6to4\") | .counters[\"6to4-source-mismatch\"] >= 1"));
     let doctor = isatap(&server, "doctor");

@@ -297,7 +297,7 @@ fn a_tunnel_has_a_default_route_lans_and_another_end_by_name() {
     peers::ping(&ours, "2600::1");
     assert!(ours.ok("ip -6 route show default").contains("default dev tun6in4"));
     // What no LAN has does not go round between the two ends.
-    kernel.run("ping -6 -n -c 2 -W 1 2001:db8:9:7::1");
+    kernel.run("ping -6 -n -c 2 -i 0.2 -W 1 2001:db8:9:7::1");
     assert!(status(&ours, ".packets.tunnelled < 100"));
 
     kernel.ok("ip address add 192.0.2.3/24 dev eth0 && ip tunnel change p2p local 192.0.2.3 remote 192.0.2.1 && \

@@ -233,7 +233,7 @@ fn isa_42_a_forged_inner_source_is_dropped_and_counted() {
 
     let forged = isatap_address(PREFIX, "10.0.0.99");
     forger.ok(&format!("ip address add {forged}/64 dev p2p"));
-    let output = forger.run(&format!("ping -6 -n -c 3 -W 1 -I {forged} {address}"));
+    let output = forger.run(&format!("ping -6 -n -c 3 -i 0.2 -W 1 -I {forged} {address}"));
     assert!(!output.success(), "{output:?}");
     assert!(status(&host, ".counters[\"isatap-source-mismatch\"] >= 3"), "{}", isatap(&host, "status -j").text);
 }

@@ -115,7 +115,7 @@ fn a_black_hole_is_no_matter_for_who_has_an_mtu_of_1280() {
     peers::narrow(&router, ["192.0.2.0/24 dev eth0", "198.51.100.0/24 dev eth1"], 1400);
     router.ok("nft add table inet way && nft add chain inet way out '{ type filter hook output priority 0; }' && \
                nft add rule inet way out icmp type destination-unreachable drop");
-    let long = format!("ping -6 -n -c 2 -W 1 -M do -s 1432 {THEIRS}");
+    let long = format!("ping -6 -n -c 2 -i 0.2 -W 1 -M do -s 1432 {THEIRS}");
     let daemon = Daemon::isatap(&ours, &format!("tunnel {BETWEEN} --address {OURS}/64"));
     peers::ping(&ours, THEIRS);
     assert!(!ours.succeeds(&long), "the path carries 1500 bytes");

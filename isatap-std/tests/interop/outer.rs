@@ -92,7 +92,7 @@ fn tun_50_tun_51_tun_52_class_and_congestion_marks_cross_both_ways() {
     assert_eq!(at_exit, [["0x000000bb"]]);
     ping_with(&ours, THEIRS, "0xba");
     assert_eq!(seen(&inside, "icmpv6.type == 129 and ipv6.src == 2001:db8:77::2", &["ipv6.tclass"]), [["0x000000bb"]]);
-    assert!(!kernel.succeeds(&format!("ping -6 -n -c 2 -W 1 -Q 0xb8 {OURS}")));
+    assert!(!kernel.succeeds(&format!("ping -6 -n -c 2 -i 0.2 -W 1 -Q 0xb8 {OURS}")));
     wait_until("the count", PATIENCE, || status(&ours, ".counters[\"ecn-not-capable\"] >= 2"));
     router.ok("nft delete table ip jam");
 

@@ -250,7 +250,7 @@ fn a_reload_ends_and_begins_only_the_links_that_changed() {
     };
     // Each link counts its own packets; what is for none of them is said beside.
     far.ok("ip tunnel add sit2 mode sit local 192.0.2.2 remote 192.0.2.9 ttl 64 && ip link set sit2 up");
-    far.run("ping -6 -n -c 3 -W 1 fe80::1%sit2");
+    far.run("ping -6 -n -c 3 -i 0.2 -W 1 fe80::1%sit2");
     assert!(says("stays", ".unclaimed.\"not-addressed\" >= 3 and .counters.\"not-addressed\" == null"));
     assert!(says("stays", ".packets.delivered >= 2 and .packets.tunnelled >= 2"));
     assert!(says("changes", ".packets.delivered == 0"));

@@ -56,7 +56,7 @@ fn tun_13_packets_of_another_end_are_not_let_in() {
     peers::ipv4(&stranger, "192.0.2.9/24");
     peers::point_to_point(&stranger, "192.0.2.9", "192.0.2.1", THEIRS.parse().unwrap());
     let _daemon = Daemon::isatap(&ours, &format!("tunnel --local 192.0.2.1 --remote 192.0.2.2 --address {OURS}/64"));
-    let output = stranger.run(&format!("ping -6 -n -c 3 -W 1 {OURS}"));
+    let output = stranger.run(&format!("ping -6 -n -c 3 -i 0.2 -W 1 {OURS}"));
     assert!(!output.success(), "{output:?}");
     assert!(status(&ours, ".counters[\"not-addressed\"] >= 3"));
     // The control: the same packets by an end that is believed.
@@ -88,7 +88,7 @@ fn tun_70_tun_71_compatible_addresses_reach_the_kernels_sit0_and_nobody_behind_i
     // TUN-71: nothing behind us is reached, though this namespace forwards.
     ours.ok("ip -6 address add 2001:db8:5::1/128 dev lo");
     kernel.ok("ip -6 route add 2001:db8:5::1/128 via ::192.0.2.1 dev sit0");
-    let output = kernel.run("ping -6 -n -c 3 -W 1 2001:db8:5::1");
+    let output = kernel.run("ping -6 -n -c 3 -i 0.2 -W 1 2001:db8:5::1");
     assert!(!output.success(), "{output:?}");
     assert!(status(&ours, ".counters[\"compatible-mismatch\"] >= 3"));
     let packets = capture.so_far();

@@ -166,10 +166,13 @@ pub fn wait_for_path_mtu(node: &dyn Node, address: &str, mtu: u32) {
     });
 }
 
+/// One answer within two seconds. Requests go on until it comes, since the first may be lost.
+const ONE_ANSWER: &str = "ping -6 -n -c 1 -w 2 -i 0.5";
+
 /// Waits until a node answers echo requests of another; both may have to find routers first.
 #[track_caller]
 pub fn ping(from: &dyn Node, target: &str) {
-    let command = format!("ping -6 -n -c 1 -W 2 {target}");
+    let command = format!("{ONE_ANSWER} {target}");
     wait_until(&format!("{} reaches {target}", from.name()), PATIENCE, || from.succeeds(&command));
 }
 
@@ -177,7 +180,7 @@ pub fn ping(from: &dyn Node, target: &str) {
 #[track_caller]
 pub fn ping_sizes(from: &dyn Node, target: &str, mtu: usize) {
     for size in [0, 1280 - 48, mtu - 48, 4000] {
-        let command = format!("ping -6 -n -c 1 -W 2 -s {size} {target}");
+        let command = format!("{ONE_ANSWER} -s {size} {target}");
         wait_until(&format!("{} reaches {target} with {size} bytes", from.name()), PATIENCE, || {
             from.succeeds(&command)
         });
