@@ -24,20 +24,27 @@ const REQUIRED: &str = "--kernel-path require";
 const LEFT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const RIGHT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
-/// Two machines on a wire, with a tunnel of ours between them.
-fn pair(lab: &Lab, wire: &Wire<'_>, options: &str) -> ([Namespace; 2], [Daemon; 2]) {
-    let ends = [("left", LEFT, RIGHT, OURS), ("right", RIGHT, LEFT, THEIRS)];
-    let namespaces = ends.map(|(name, own, ..)| {
+/// Two machines on a wire.
+fn places(lab: &Lab, wire: &Wire<'_>) -> [Namespace; 2] {
+    [("left", LEFT), ("right", RIGHT)].map(|(name, own)| {
         let namespace = lab.namespace(name);
         wire.join_with_offloads(&namespace, "eth0", &format!("{own}/24"));
         namespace
-    });
-    let daemon = |at: usize| {
-        let (_, own, other, address) = ends[at];
+    })
+}
+
+/// A tunnel of ours between them.
+fn tunnel([left, right]: &[&Namespace; 2], options: &str) -> [Daemon; 2] {
+    [(left, LEFT, RIGHT, OURS), (right, RIGHT, LEFT, THEIRS)].map(|(namespace, own, other, address)| {
         let tunnel = format!("tunnel --local {own} --remote {other} --address {address}/64 --mtu 1480");
-        Daemon::isatap(&namespaces[at], &format!("{tunnel} {options}"))
-    };
-    let daemons = [daemon(0), daemon(1)];
+        Daemon::isatap(namespace, &format!("{tunnel} {options}"))
+    })
+}
+
+/// Both.
+fn pair(lab: &Lab, wire: &Wire<'_>, options: &str) -> ([Namespace; 2], [Daemon; 2]) {
+    let namespaces = places(lab, wire);
+    let daemons = tunnel(&namespaces.each_ref(), options);
     (namespaces, daemons)
 }
 
