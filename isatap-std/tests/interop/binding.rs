@@ -176,7 +176,7 @@ fn is_a_tunnel(ours: &dyn Node, there: &Namespace, number: usize) {
     for (from, last) in [(ours, 2), (there as &dyn Node, 1)] {
         let to = format!("2001:db8:{number}::{last}");
         peers::ping(from, &to);
-        let output = from.run(&format!("ping -6 -n -c 5 -i 0.2 -W 2 {to}"));
+        let output = from.run(&format!("ping -6 -n -c 3 -i 0.1 -W 2 {to}"));
         assert!(output.success() && !output.text.contains("DUP"), "{output:#?}");
     }
 }
@@ -339,8 +339,7 @@ fn tunnels_of_the_same_ends_live_in_vrfs() {
     for (devices, more, told) in [
         (["vrf0", "vrf1"], "", "t1 up: "),
         (["vrf0", "eth1"], "", "changed t1"),
-        (["eth0", "vrf1"], "", "changed t0, t1"),
-        (["vrf0", "vrf1"], &open, "began t2"),
+        (["vrf0", "vrf1"], &open, "changed t1; began t2"),
     ] {
         file(devices, more);
         if told != "t1 up: " {

@@ -48,7 +48,6 @@ mod run;
 mod selection;
 mod sixrd;
 mod sixtofour;
-mod stock_kernel;
 mod teredo;
 mod teredo_kernel;
 mod teredo_matrix;

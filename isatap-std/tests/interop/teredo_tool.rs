@@ -420,7 +420,7 @@ fn the_doctor_names_what_this_machine_itself_forbids() {
     let daemon = client(&a.client, "--server teredo.example.net.");
     let fix = fix_of(&a.client, "rs-sent", "a firewall of this machine forbids it");
     a.client.ok(&fix);
-    content(&a.client);
+    teredo_address(&a.client);
 
     // Routes and the MTU in other programs.
     a.client.ok("ip -6 route del 2001::/32 dev teredo");
@@ -428,7 +428,6 @@ fn the_doctor_names_what_this_machine_itself_forbids() {
     a.client.ok("ip link set teredo mtu 1400");
     let fix = fix_of(&a.client, "mtu", "teredo has MTU 1400 where the daemon wants 1280");
     a.client.ok(&fix);
-    content(&a.client);
 
     // The port is taken: the second one does not begin, and says who has it.
     let second =
