@@ -18,9 +18,9 @@
 //! - A row is good for 10 seconds. One that carries packets is written anew once it has less than 5 left, without
 //!   a packet: the driver says until when the decision holds, and the kernel whether packets go the same way. So a daemon that
 //!   hangs forwards no longer than 10 seconds. All are void once the machine has slept, within a second.
-//! - Every 5 minutes a packet of a flow is seen all the same, for the sake of what nobody tells of (a source check that
-//!   somebody switches on, `rp_filter`); every 10 seconds, where there are rules of the firewall that were to be passed by.
-//! - Changes of IPv4 routes, rules, addresses and devices are heard, whatever links follow. Then the
+//! - Every 5 minutes a packet of a flow is seen all the same, for the sake of what nobody tells of (a program of a cgroup
+//!   that refuses it); every 10 seconds, where there are rules of the firewall that were to be passed by.
+//! - Changes of IPv4 routes, nexthops, rules, addresses, settings and devices are heard, whatever links follow. Then the
 //!   kernel is asked again by which device packets leave, and rows of which that has changed go; others
 //!   stay. Where changes come in a flood, four times a second; so it is with queues and rules of the firewall. What the
 //!   kernel does not answer is asked again once a second, and until then nothing is sure.
@@ -53,8 +53,8 @@
 //!   the packets that they may concern to user space, and so do routes that put them in others (`ip route … encap`).
 //! - What the programs carry is not in the counters of the tunnel's device.
 //! - Programs of others that are put behind ours later (tcx) do not see what ours carry.
-//! - A packet that user space has when the row is written may be overtaken by the next one: once, when a flow begins,
-//!   and whenever its row was void.
+//! - Packets that user space has when their row is written may be overtaken by later ones: when a flow begins, and
+//!   whenever its row was void. So it is every 10 seconds where rules of the firewall are to be passed by.
 //! - Packets of protocol 41 that may be fragmented on the way, and devices underneath that are not of the
 //!   kind of Ethernet stay in user space; so do packets that come by a VRF, whose devices tell a program of themselves.
 //! - So does TCP by Teredo, and UDP that comes or goes joined: sockets cut and join 64 KiB of datagrams
@@ -205,8 +205,7 @@ impl KernelPath {
     /// Looks at what was told to change, as far as it is time to.
     fn look_when_due(&mut self, now: Instant) {
         if self.suspend.was() {
-            self.serial += 1;
-            self.tell();
+            self.make_void();
         }
         self.is_open(now);
         let share = self.places.share();
@@ -215,15 +214,14 @@ impl KernelPath {
         for index in self.places.look_at_queues(now) {
             self.forget_rows(|about| about.interfaces.contains(&index));
         }
-        for question in self.ways.check(&self.netlink, now) {
-            self.forget_rows(|about| about.way.0 == question);
-        }
+        self.ways.check(&self.netlink, now);
+        self.heed_ways();
         if !self.ways.is_asking() {
-            let Self { places, ways, admissions, netlink, .. } = self;
+            let Self { places, ways, admissions, netlink, generation, .. } = self;
             // As the kernel's answers say, or as a link is bound.
             let leads = |places: &Places, index: u32| {
                 ways.lead_by(index, |source| places.is_expected(source))
-                    || admissions.any(|about| about.interfaces.contains(&index))
+                    || admissions.any_good(now, *generation, |about| about.interfaces.contains(&index))
             };
             places.tidy(now, || netlink.ipv4_addresses(), leads);
         }
@@ -235,13 +233,31 @@ impl KernelPath {
         places.listens(now, index, || ways.device(netlink, index).cloned())
     }
 
-    /// The way of a flow: there may be too many to ask about.
+    /// The way of a flow, and a token to write its row upon: there may be too many for that.
     fn way(&mut self, now: Instant, question: Question) -> Option<Answer> {
-        let known = self.ways.known(now, &question);
-        if known.is_none() && !self.budget.take(now) {
+        if !self.budget.take(now) {
             return None;
         }
-        Some(known.unwrap_or_else(|| self.ways.ask(&self.netlink, now, question)))
+        let known = self.ways.known(now, &question);
+        let answer = known.unwrap_or_else(|| self.ways.ask(&self.netlink, now, question));
+        self.heed_ways();
+        Some(answer)
+    }
+
+    /// Rows go that stand upon answers which are others now.
+    fn heed_ways(&mut self) {
+        let changed = self.ways.take_changed();
+        if changed.all {
+            self.make_void();
+        } else if !changed.questions.is_empty() {
+            self.forget_rows(|about| changed.questions.contains(&about.way.0));
+        }
+    }
+
+    /// No row is good any more.
+    fn make_void(&mut self) {
+        self.serial += 1;
+        self.tell();
     }
 
     fn forget_rows(&mut self, goes: impl Fn(&About) -> bool) {
@@ -267,14 +283,13 @@ impl KernelPath {
     /// More has changed than was told.
     fn begin_anew(&mut self, now: Instant) {
         self.ways.forget();
-        self.serial += 1;
         self.places.begin_anew();
         for index in self.places.tunnels() {
             let is_gone = self.netlink.device(index).is_err();
             self.hear_of(index, is_gone);
         }
         self.firewall_told.hear();
-        self.tell();
+        self.make_void();
         self.look_when_due(now);
     }
 }

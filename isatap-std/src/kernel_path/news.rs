@@ -1,6 +1,6 @@
 //! What changes of IPv4 and of devices: for all links, whatever they follow of it themselves.
 
-use super::messages::play;
+use super::messages::{Attributes, play};
 use crate::error::Error;
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -9,6 +9,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
+const RTM_NEWNETCONF: u16 = 80;
+const RTM_DELNETCONF: u16 = 81;
+/// What stands for the interface index where a setting is of all devices (`NETCONFA_IFINDEX_ALL`).
+const ALL: u32 = u32::MAX;
+/// `NETCONFA_IFINDEX`, behind `struct netconfmsg`.
+const NETCONFA_IFINDEX: u16 = 1;
 const RTM_NEWRULE: u16 = 32;
 const RTM_DELRULE: u16 = 33;
 /// What stands for an interface index where filters are shared by devices (`TCM_IFINDEX_MAGIC_BLOCK`).
@@ -16,10 +22,19 @@ const SHARED: u32 = u32::MAX;
 /// RTM_NEWQDISC to RTM_GETTFILTER.
 const TC: std::ops::RangeInclusive<u16> = 36..=46;
 
-/// RTNLGRP_TC; others are in libc.
+// Others are in libc.
 const RTNLGRP_TC: u32 = 4;
-const GROUPS: [u32; 5] =
-    [libc::RTNLGRP_LINK, RTNLGRP_TC, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV4_ROUTE, libc::RTNLGRP_IPV4_RULE];
+const RTNLGRP_IPV4_NETCONF: u32 = 24;
+const RTNLGRP_NEXTHOP: u32 = 32;
+const GROUPS: [u32; 7] = [
+    libc::RTNLGRP_LINK,
+    RTNLGRP_TC,
+    libc::RTNLGRP_IPV4_IFADDR,
+    libc::RTNLGRP_IPV4_ROUTE,
+    libc::RTNLGRP_IPV4_RULE,
+    RTNLGRP_IPV4_NETCONF,
+    RTNLGRP_NEXTHOP,
+];
 
 /// Datagrams that are read in a row; the rest at the next turn.
 const BATCH: usize = 256;
@@ -31,11 +46,13 @@ pub(super) struct News(Socket);
 /// What has changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
-    /// Routes, rules, addresses or devices: packets may leave another way.
+    /// Routes, nexthops, rules, addresses or devices: packets may leave another way.
     pub(super) ways: bool,
     pub(super) rules: bool,
     /// Queues or filters of a device that was asked about.
     pub(super) queues: bool,
+    /// Settings of IPv4 of such a device, or of all: which sources it takes packets from (`rp_filter`).
+    pub(super) settings: bool,
     /// Devices by interface index, in order; true: it is gone.
     pub(super) devices: Vec<(u32, bool)>,
     /// More than was told: anything may have changed.
@@ -61,7 +78,7 @@ impl News {
         open().map(Self).map_err(|error: io::Error| Error::refused("listen to", "changes of IPv4 and devices", error))
     }
 
-    /// Takes what was heard: of queues and filters, what is of devices that are `ours`.
+    /// Takes what was heard: of queues, filters and settings, what is of devices that are `ours`.
     pub(super) fn take(&mut self, ours: impl Fn(u32) -> bool) -> Told {
         let mut told = Told::default();
         let mut heard = Vec::with_capacity(1 << 15);
@@ -91,6 +108,11 @@ impl Told {
                 }
                 // One that is cut off may be about any.
                 kind if TC.contains(&kind) => self.queues |= index().is_none_or(|index| index == SHARED || ours(index)),
+                RTM_NEWNETCONF | RTM_DELNETCONF => {
+                    let attributes = Attributes(body.get(4..).unwrap_or_default());
+                    let index = attributes.value(NETCONFA_IFINDEX).and_then(|value| value.first_chunk().copied());
+                    self.settings |= index.map(u32::from_ne_bytes).is_none_or(|index| index == ALL || ours(index));
+                }
                 kind => {
                     self.rules |= matches!(kind, RTM_NEWRULE | RTM_DELRULE);
                     self.ways = true;
@@ -109,7 +131,7 @@ impl AsFd for News {
 
 #[cfg(test)]
 mod tests {
-    use super::super::messages::made::message;
+    use super::super::messages::made::{attribute, message};
     use super::*;
 
     #[test]
@@ -136,11 +158,31 @@ mod tests {
             (20, (true, false, false)),
             (25, (true, false, false)),
             (33, (true, true, false)),
+            // A nexthop.
+            (104, (true, false, false)),
             (36, (false, false, true)),
             (45, (false, false, true)),
         ] {
             assert_eq!(of(kind), expected, "{kind}");
         }
+    }
+
+    #[test]
+    fn settings_of_other_devices_are_no_news() {
+        // As `sysctl net.ipv4.conf.eth0.rp_filter=1` was told by Linux 6.18: family, interface index, the setting.
+        let told = |index: u32| {
+            let body = [vec![2, 0, 0, 0], attribute(1, &index.to_ne_bytes()), attribute(3, &1_u32.to_ne_bytes())];
+            let mut told = Told::default();
+            told.hear(&message(RTM_NEWNETCONF, &body.concat()), |index| index == 3);
+            assert!(!told.ways && !told.queues && !told.is_lost);
+            told.settings
+        };
+        assert!(told(3) && !told(4) && told(ALL));
+        // Those of devices to come.
+        assert!(!told(u32::MAX - 1));
+        let mut cut = Told::default();
+        cut.hear(&message(RTM_NEWNETCONF, &[2]), |_| false);
+        assert!(cut.settings);
     }
 
     #[test]

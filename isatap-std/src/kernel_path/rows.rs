@@ -313,17 +313,19 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
             if let Some(until) = part.and_then(&mut *carried) {
                 known.about.until = until;
             }
-            let Some(mut row) = row.filter(|_| known.is_good(now, generation)) else {
+            if row.is_none() || !known.is_good(now, generation) {
                 self.remove_at(self.cursor);
                 continue;
-            };
+            }
             self.cursor += 1;
             let is_to_be_seen = known.seen.saturating_add(SEEN) <= now;
             if !known.has_carried || known.ends >= now.saturating_add(LEAST) || is_to_be_seen {
                 continue;
             }
-            let ends = renews(&known.about).map(|asked| ends(asked, known.about.until));
-            if let Some(ends) = ends.filter(|ends| *ends > known.ends) {
+            let ends =
+                renews(&known.about).map(|asked| ends(asked, known.about.until)).filter(|ends| *ends > known.ends);
+            // What went by it meanwhile is counted.
+            if let Some((ends, mut row)) = ends.zip(self.table.get(key)) {
                 *row.life() = Life::new(generation, now, ends);
                 // Else it ends, and a packet more is for user space.
                 if self.table.insert(*key, row).is_ok() {
@@ -341,9 +343,9 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
         }
     }
 
-    /// Whether there is such a row.
-    pub(super) fn any(&self, is_such: impl Fn(&About) -> bool) -> bool {
-        self.written.values().any(|known| is_such(&known.about))
+    /// Whether there is such a row that is good.
+    pub(super) fn any_good(&self, now: Instant, generation: u64, is_such: impl Fn(&About) -> bool) -> bool {
+        self.written.values().any(|known| known.is_good(now, generation) && is_such(&known.about))
     }
 
     /// Removes rows: what went by them is told next time.

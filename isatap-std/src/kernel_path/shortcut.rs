@@ -24,12 +24,10 @@ impl Shortcut for KernelPath {
             return;
         }
         let question = (sends.outer_source, sends.outer_destination, bound);
-        let Some((asked, way)) = self.way(now, question) else { return };
+        let refused = self.ways.known(now, &question).filter(|(_, way)| way.is_err());
+        let Some((asked, way)) = refused.or_else(|| self.way(now, question)) else { return };
         self.places.note(from, Side::Tunnel, way.err());
         let Ok(way) = way else { return };
-        if !self.budget.take(now) {
-            return;
-        }
         let path = Path::of(sends, way, bound.mark);
         let about = About {
             link: sends.link,
@@ -62,9 +60,6 @@ impl Shortcut for KernelPath {
         let key = AdmissionKey::of(admits, interface);
         let standing = self.admissions.standing(now, &key, self.generation);
         if standing == Standing::Good || (standing == Standing::New && !admits.again) {
-            return;
-        }
-        if !self.budget.take(now) {
             return;
         }
         let Some((asked, way)) = self.way(now, question) else { return };
@@ -105,9 +100,7 @@ impl Shortcut for KernelPath {
 
     fn follow_device(&mut self, now: Instant, link: LinkId, device: Option<&str>) -> Result<(), Error> {
         let followed = self.places.follow_device(now, link, device);
-        if self.places.tunnels().is_empty() {
-            self.forget_rows(|_| true);
-        }
+        self.forget_rows(|about| [about.link, about.device].contains(&link));
         followed
     }
 
@@ -147,6 +140,9 @@ impl Shortcut for KernelPath {
         if told.queues {
             self.places.doubt_queues();
         }
+        if told.settings {
+            self.make_void();
+        }
         self.look_when_due(now);
     }
 
@@ -185,6 +181,7 @@ impl Shortcut for KernelPath {
             let most = paths.len().max(admissions.len());
             let turns = u32::try_from(most.div_ceil(SLICE).max(1)).unwrap_or(u32::MAX);
             self.count_at = now.saturating_add(COUNTED / turns);
+            self.heed_ways();
         }
     }
 

@@ -6,14 +6,14 @@ use super::rules::Rules;
 use crate::netlink::{Ipv4Way, NetDevice, Netlink};
 use crate::proto41_socket::Bound;
 use isatap_core::time::Instant;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// How long an answer is believed while nothing is heard: until the rows that it was asked for are renewed.
 const BELIEVED: Duration = LEAST;
-/// Answers that are kept; beyond it those that are not believed any more go, or else all.
-const MOST: usize = 16_384;
+/// Answers that are kept: twice as many as there are rows. Beyond it those go that no row stands upon any more, or else all.
+const MOST: usize = 65_536;
 /// Questions in a row, and what lies between two rows of them.
 const SLICE: usize = 64;
 const BETWEEN: Duration = Duration::from_millis(10);
@@ -44,8 +44,19 @@ pub(super) struct Ways {
     told: Pace,
     /// What is being asked for again.
     doubted: Vec<Question>,
+    /// What has another answer now than rows stand upon.
+    changed: Changed,
     /// When the next row of questions is.
     check_at: Instant,
+}
+
+/// Which rows go.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    /// Those upon the answers to these questions.
+    pub(super) questions: HashSet<Question>,
+    /// All.
+    pub(super) all: bool,
 }
 
 impl Ways {
@@ -57,6 +68,7 @@ impl Ways {
             rules_told: Pace::default(),
             told: Pace::default(),
             doubted: Vec::new(),
+            changed: Changed::default(),
             check_at: Instant::ZERO,
         };
         if !ways.rules.are_known() {
@@ -78,14 +90,26 @@ impl Ways {
     /// Asks.
     pub(super) fn ask(&mut self, netlink: &Netlink, now: Instant, question: Question) -> Answer {
         if self.known.len() >= MOST && !self.known.contains_key(&question) {
-            self.known.retain(|_, (asked, _)| now < asked.saturating_add(BELIEVED));
+            self.known.retain(|_, (asked, _)| now < asked.saturating_add(GOOD));
             if self.known.len() >= MOST {
                 self.known.clear();
+                self.changed.all = true;
             }
         }
         let answer = (now, self.find(netlink, question));
-        self.known.insert(question, answer);
+        let before = self.known.insert(question, answer);
+        if before.is_some_and(|(_, before)| before != answer.1) {
+            self.changed.questions.insert(question);
+        }
         answer
+    }
+
+    /// What has another answer than before, once. Where that are most of those asked and others are still to be, it is all: the
+    /// kernel looks for the ends of packets at a device that no longer leads there, one by one.
+    pub(super) fn take_changed(&mut self) -> Changed {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.all |= changed.questions.len() > SLICE / 2 && !self.doubted.is_empty();
+        changed
     }
 
     fn find(&mut self, netlink: &Netlink, (source, destination, bound): Question) -> Result<Way, &'static str> {
@@ -147,8 +171,8 @@ impl Ways {
         next.into_iter().chain(self.rules_told.deadline()).min()
     }
 
-    /// Asks some of what is doubted; what has another answer now.
-    pub(super) fn check(&mut self, netlink: &Netlink, now: Instant) -> Vec<Question> {
+    /// Asks some of what is doubted.
+    pub(super) fn check(&mut self, netlink: &Netlink, now: Instant) {
         if self.rules_told.begin(now) {
             self.rules = Rules::ask();
             self.told.hear();
@@ -158,23 +182,18 @@ impl Ways {
         }
         if self.doubted.is_empty() {
             if !self.told.begin(now) {
-                return Vec::new();
+                return;
             }
             // No row stands for longer upon an answer.
             self.known.retain(|_, (asked, _)| now < asked.saturating_add(GOOD));
             self.doubted.extend(self.known.keys());
         } else if now < self.check_at {
-            return Vec::new();
+            return;
         }
-        let mut changed = Vec::new();
         for question in self.doubted.split_off(self.doubted.len().saturating_sub(SLICE)) {
-            let before = self.last(&question).map(|(_, way)| way);
-            if before != Some(self.ask(netlink, now, question).1) {
-                changed.push(question);
-            }
+            let _ = self.ask(netlink, now, question);
         }
         self.check_at = now.saturating_add(BETWEEN);
-        changed
     }
 }
 
@@ -198,10 +217,11 @@ mod tests {
         assert_eq!(ways.deadline(), None);
         (0..1000).for_each(|_| ways.doubt());
         assert!(ways.deadline().is_some_and(|due| due <= at(1)));
-        assert!(ways.check(&netlink, at(1)).is_empty(), "nothing has changed");
+        ways.check(&netlink, at(1));
         assert_eq!(asked(&ways, at(1)), SLICE);
         (0..1000).for_each(|_| ways.doubt());
-        assert!(ways.check(&netlink, at(2)).is_empty() && asked(&ways, at(2)) == 0);
+        ways.check(&netlink, at(2));
+        assert_eq!(asked(&ways, at(2)), 0);
         ways.check(&netlink, at(11));
         ways.check(&netlink, at(21));
         assert_eq!((asked(&ways, at(11)), asked(&ways, at(21))), (SLICE, 150 - 2 * SLICE));
@@ -212,6 +232,16 @@ mod tests {
         }
         assert_eq!(ways.deadline(), None);
         assert_eq!(ways.known.values().filter(|(asked, _)| *asked >= at(251)).count(), 150);
+        let changed = ways.take_changed();
+        assert!(changed.questions.is_empty() && !changed.all);
+    }
+
+    /// Of a device that is not there.
+    const GONE: Result<Way, &str> = Ok(Way { interface: 77, mtu: 1500 });
+
+    fn question(host: u16) -> Question {
+        let [high, low] = host.to_be_bytes();
+        (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 1, high, low), Bound::default())
     }
 
     #[test]
@@ -219,12 +249,47 @@ mod tests {
         let netlink = Netlink::open().unwrap();
         let mut ways = Ways::new();
         let now = Instant::from_secs(100);
-        let question = (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, Bound::default());
-        ways.known.insert(question, (now, Ok(Way { interface: 77, mtu: 1500 })));
+        ways.known.insert(question(1), (now, GONE));
         ways.doubt();
         assert!(ways.lead_by(77, |source| source.is_loopback()) && !ways.lead_by(77, |source| !source.is_loopback()));
-        assert_eq!(ways.check(&netlink, now), [question]);
+        ways.check(&netlink, now);
+        let changed = ways.take_changed();
+        assert!(changed.questions.into_iter().eq([question(1)]) && !changed.all);
         assert!(!ways.is_asking() && !ways.lead_by(77, |_| true));
-        assert!(ways.known(now, &question).unwrap().1.is_err(), "lo is not of the kind of Ethernet");
+        assert!(ways.known(now, &question(1)).unwrap().1.is_err(), "lo is not of the kind of Ethernet");
+        assert!(ways.take_changed().questions.is_empty(), "it is told once");
+        // Whoever asks first finds it: a packet, or a row that is to be renewed.
+        ways.known.insert(question(2), (now, GONE));
+        assert!(ways.ask(&netlink, now, question(2)).1.is_err());
+        assert!(ways.take_changed().questions.into_iter().eq([question(2)]));
+    }
+
+    /// Thousands of rows by a device that leads nowhere are not asked about one after the other.
+    #[test]
+    fn where_most_answers_are_others_the_rest_is_not_waited_for() {
+        let netlink = Netlink::open().unwrap();
+        let mut ways = Ways::new();
+        let now = Instant::from_secs(100);
+        (0..2 * SLICE as u16).for_each(|host| _ = ways.known.insert(question(host), (now, GONE)));
+        ways.doubt();
+        ways.check(&netlink, now);
+        assert!(ways.take_changed().all);
+    }
+
+    #[test]
+    fn rows_go_with_the_answers_that_are_forgotten() {
+        let netlink = Netlink::open().unwrap();
+        let mut ways = Ways::new();
+        let now = Instant::from_secs(100);
+        (0..u16::MAX).for_each(|host| _ = ways.known.insert(question(host), (now, GONE)));
+        ways.known.insert((Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, Bound::default()), (now, GONE));
+        assert_eq!(ways.known.len(), MOST);
+        // After 10 seconds no row stands upon them.
+        let mut late = Ways::new();
+        late.known.clone_from(&ways.known);
+        let _ = late.ask(&netlink, now.saturating_add(GOOD), question(u16::MAX));
+        assert!(!late.take_changed().all && late.known.len() == 1);
+        let _ = ways.ask(&netlink, now, question(u16::MAX));
+        assert!(ways.take_changed().all && ways.known.len() == 1);
     }
 }

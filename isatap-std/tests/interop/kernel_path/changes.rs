@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{EGRESS, INGRESS, LEFT, RIGHT, carried, carries, flow, pair, programs};
 use crate::common::peers;
 use crate::common::tunnel::{OURS, THEIRS};
-use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Stopwatch, isatap_binary, status, wait_until};
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Stopwatch, Wire, isatap_binary, status, wait_until};
 
 /// How soon a change is heeded that is heard of.
 const SOON: Duration = Duration::from_secs(3);
@@ -30,38 +30,76 @@ fn says_why(namespace: &Namespace, text: &str) {
     wait_until("why the kernel carries nothing", SOON, || status(namespace, &filter));
 }
 
-/// Of a tunnel that follows no routes itself.
-#[test]
-#[ignore = "needs root: run by .ci/run interop"]
-fn another_route_by_another_device_is_heeded_at_once() {
-    let lab = Lab::new();
-    let (one, other) = (lab.wire(), lab.wire());
+/// Two machines on two wires: the right one is 198.51.100.2 by both.
+fn on_two_wires<'l>(lab: &'l Lab) -> ([Wire<'l>; 2], [Namespace; 2]) {
+    let wires = [lab.wire(), lab.wire()];
     let [left, right] = ["left", "right"].map(|name| lab.namespace(name));
     for (namespace, last) in [(&left, 1), (&right, 2)] {
-        one.join(namespace, "eth0", &format!("192.0.2.{last}/24"));
-        other.join(namespace, "eth1", &format!("203.0.113.{last}/24"));
+        wires[0].join(namespace, "eth0", &format!("192.0.2.{last}/24"));
+        wires[1].join(namespace, "eth1", &format!("203.0.113.{last}/24"));
         namespace.ok(
             "sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0 net.ipv4.conf.eth1.rp_filter=0",
         );
     }
     right.ok("ip address add 198.51.100.2/32 dev lo");
-    left.ok("ip route add 198.51.100.2 via 192.0.2.2 src 192.0.2.1");
-    let ends = [
-        (&left, format!("--local {LEFT} --remote 198.51.100.2 --address {OURS}/64")),
-        (&right, format!("--local 198.51.100.2 --remote {LEFT} --address {THEIRS}/64")),
+    (wires, [left, right])
+}
+
+fn tunnel(namespace: &Namespace, ends: &str) -> Daemon {
+    Daemon::isatap(namespace, &format!("tunnel {ends} --mtu 1480 --kernel-path require"))
+}
+
+/// Of a tunnel that follows no routes itself.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn another_route_or_nexthop_by_another_device_is_heeded_at_once() {
+    let lab = Lab::new();
+    let ([one, other], [left, right]) = on_two_wires(&lab);
+    // A nexthop that is replaced is no news of the routes by it.
+    left.ok("sysctl -qw net.ipv4.nexthop_compat_mode=0 && ip nexthop add id 7 via 192.0.2.2 dev eth0");
+    left.ok("ip route add 198.51.100.2 nhid 7 src 192.0.2.1");
+    let _daemons = [
+        tunnel(&left, &format!("--local {LEFT} --remote 198.51.100.2 --address {OURS}/64")),
+        tunnel(&right, &format!("--local 198.51.100.2 --remote {LEFT} --address {THEIRS}/64")),
     ];
-    let _daemons = ends
-        .map(|(namespace, ends)| Daemon::isatap(namespace, &format!("tunnel {ends} --mtu 1480 --kernel-path require")));
     peers::ping(&left, THEIRS);
     left.start("flow", &format!("ping -6 -n -q -i 0.01 {THEIRS}"));
     carries(&left, 50);
-    let capture = other.capture(&format!("ip proto 41 and src {LEFT}"));
-    left.ok("ip route replace 198.51.100.2 via 203.0.113.2 src 192.0.2.1");
-    std::thread::sleep(Duration::from_secs(1));
-    let sent = capture.so_far().count("ip");
-    assert!(sent > 20, "{sent} packets by the other device in a second");
-    let before = carried(&left)[0];
-    wait_until("packets that the kernel sends", PATIENCE, || carried(&left)[0] > before + 20);
+    for (wire, change) in [
+        (other, "ip nexthop replace id 7 via 203.0.113.2 dev eth1"),
+        (one, "ip route replace 198.51.100.2 via 192.0.2.2 src 192.0.2.1"),
+    ] {
+        let capture = wire.capture(&format!("ip proto 41 and src {LEFT}"));
+        left.ok(change);
+        std::thread::sleep(Duration::from_secs(1));
+        let sent = capture.so_far().count("ip");
+        assert!(sent > 20, "{sent} packets by the other device in a second: {change}");
+        let before = carried(&left)[0];
+        wait_until("packets that the kernel sends", PATIENCE, || carried(&left)[0] > before + 20);
+    }
+    left.stop("flow");
+}
+
+/// Whose answers would go another way: a link that is bound to its device takes them.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_source_check_that_is_switched_on_is_heeded_at_once() {
+    let lab = Lab::new();
+    let (_wires, [left, right]) = on_two_wires(&lab);
+    left.ok("ip route add 198.51.100.2 via 192.0.2.2 dev eth0 metric 1");
+    left.ok("ip route add 198.51.100.2 via 203.0.113.2 dev eth1 metric 10");
+    let _daemons = [
+        tunnel(&left, &format!("--local 203.0.113.1 --remote 198.51.100.2 --address {OURS}/64 --bind-device eth1")),
+        tunnel(&right, &format!("--local 198.51.100.2 --remote 203.0.113.1 --address {THEIRS}/64")),
+    ];
+    peers::ping(&left, THEIRS);
+    left.start("flow", &format!("ping -6 -n -q -i 0.01 {THEIRS}"));
+    carries(&left, 50);
+    left.ok("sysctl -qw net.ipv4.conf.eth1.rp_filter=1");
+    let reaches = || left.succeeds(&format!("ping -6 -n -c 2 -i 0.2 -W 1 {THEIRS}"));
+    wait_until("the end of the flow", SOON, || !reaches());
+    left.ok("sysctl -qw net.ipv4.conf.eth1.rp_filter=0");
+    wait_until("the flow to go on", PATIENCE, reaches);
     left.stop("flow");
 }
 

@@ -3,7 +3,7 @@
 use super::changes::goes_on;
 use super::{INGRESS, LEFT, RIGHT, flow, programs};
 use crate::common::tunnel::{OURS, THEIRS};
-use crate::common::{Daemon, Lab, Node, PATIENCE, peers, wait_until};
+use crate::common::{Daemon, Lab, Node, PATIENCE, peers, status, wait_until};
 
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
@@ -39,18 +39,25 @@ fn a_program_goes_with_the_last_link_of_its_device() {
         format!("[[tunnel]]\ndev = \"{dev}\"\nlocal = \"{local}\"\nremote = \"{remote}\"\naddress = \"{address}/64\"\n")
     };
     let first = table("t0", &LEFT.to_string(), &RIGHT.to_string(), OURS);
-    let second = table("t1", "203.0.113.1", "203.0.113.2", "2001:db8:99::1");
+    let second = table("t1", "203.0.113.1", "203.0.113.2", "2001:db8:78::1");
     let file = ours.file("links.toml", &[first.clone(), second].concat());
     let daemon = Daemon::isatap(&ours, &format!("run {file} --kernel-path require"));
-    let _peer = Daemon::isatap(
-        &peer,
-        &format!("tunnel --local {RIGHT} --remote {LEFT} --address {THEIRS}/64 --kernel-path require"),
-    );
+    let ends = [
+        table("t0", &RIGHT.to_string(), &LEFT.to_string(), THEIRS),
+        table("t1", "203.0.113.2", "203.0.113.1", "2001:db8:78::2"),
+    ];
+    let file = peer.file("peer.toml", &ends.concat());
+    let _peer = Daemon::isatap(&peer, &format!("run {file} --kernel-path require"));
     peers::ping(&ours, THEIRS);
-    wait_until("a program at both devices", PATIENCE, || programs(&ours, INGRESS) == 2);
+    peers::ping(&ours, "2001:db8:78::2");
+    // What the kernel carries up to its end keeps no program there.
+    ours.start("flow", "ping -6 -n -q -i 0.01 2001:db8:78::2");
+    wait_until("rows of the second link", PATIENCE, || status(&ours, "[., inputs] | any(.kernel_path.received > 0)"));
+    assert_eq!(programs(&ours, INGRESS), 2);
     ours.file("links.toml", &first);
     daemon.signal("HUP");
     wait_until("the program to go", PATIENCE, || programs(&ours, INGRESS) == 1);
     peers::ping(&ours, THEIRS);
     assert_eq!(programs(&ours, INGRESS), 1);
+    ours.stop("flow");
 }
