@@ -56,7 +56,9 @@ pub fn decapsulate(packet: &mut PacketMut<'_>, flow: &Flow) -> Result<ecn::Exit,
     if packet.len() < header_len.saturating_add(inner_len) {
         return Err(DropReason::Truncated);
     }
-    packet.pull_front(header_len);
+    if header_len != 0 {
+        packet.pull_front(header_len);
+    }
     // TUN-12 [RFC 4213 §3.6]: the inner length counts, never the outer one.
     packet.truncate(inner_len);
     if exit.ecn != inner

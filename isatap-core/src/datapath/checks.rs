@@ -12,8 +12,9 @@ use crate::isatap::addr::embedded_ipv4;
 use crate::link::Link;
 use crate::nd::message::is_neighbor_discovery;
 use crate::packet::LinkId;
-use crate::prefix::{Ipv6Prefix, halves, is_ambiguous};
+use crate::prefix::{Ipv6Prefix, is_ambiguous};
 use crate::proto41::Flow;
+use crate::wire::field::{bytes_at, ipv4_at, u32_at};
 use crate::wire::{ipv6, protocol};
 
 impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
@@ -134,11 +135,22 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// such a site (`S64-1`): there, ours are ours.
     #[inline]
     pub(super) fn embeds_own_ipv4(&self, address: &Ipv6Addr) -> bool {
-        let own = |ipv4: Ipv4Addr| self.numbered().any(|(_, link)| link.owns_ipv4(ipv4));
         let counts = |ipv4: Ipv4Addr| !is_ambiguous(ipv4) || self.is_known_prefix(address);
-        embedded_ipv4(address).is_some_and(|ipv4| counts(ipv4) && own(ipv4))
-            || other_forms(address).is_some_and(own)
-            || (self.has_own_prefix && self.numbered().any(|(_, link)| link.embeds_own(address)))
+        embedded_ipv4(address).is_some_and(|ipv4| counts(ipv4) && self.owns_ipv4(ipv4))
+            || other_forms(address).is_some_and(|ipv4| self.owns_ipv4(ipv4))
+            || (self.has_own_prefix && self.is_in_own_prefix(address))
+    }
+
+    /// Whether a link knows one of its own IPv4 addresses in it. The walks are out of line: most
+    /// addresses need none, and no registers saved for one.
+    #[inline(never)]
+    fn is_in_own_prefix(&self, address: &Ipv6Addr) -> bool {
+        self.numbered().any(|(_, link)| link.embeds_own(address))
+    }
+
+    #[inline(never)]
+    fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
+        self.numbered().any(|(_, link)| link.owns_ipv4(address))
     }
 
     fn is_known_prefix(&self, address: &Ipv6Addr) -> bool {
@@ -226,15 +238,11 @@ fn is_extension_header(next_header: u8) -> bool {
 /// The IPv4 address that 6to4, Teredo or automatic tunnelling would send a
 /// packet to this destination to.
 fn other_forms(address: &Ipv6Addr) -> Option<Ipv4Addr> {
-    let (high, low) = halves(address);
-    let lower_half = |bits: u64| u32::try_from(bits & 0xffff_ffff).ok().map(Ipv4Addr::from_bits);
-    if high >> 48 == 0x2002 {
-        lower_half(high >> 16)
-    } else if high >> 32 == 0x2001_0000 {
-        lower_half(!low)
-    } else if high == 0 && low >> 32 == 0 {
-        lower_half(low)
-    } else {
-        None
+    let octets = &address.octets();
+    match u32_at::<0, 16>(octets) {
+        first if first >> 16 == 0x2002 => Some(ipv4_at::<2, 16>(octets)),
+        0x2001_0000 => Some(Ipv4Addr::from_bits(!u32_at::<12, 16>(octets))),
+        0 if bytes_at::<4, 8, 16>(octets) == [0; 8] => Some(ipv4_at::<12, 16>(octets)),
+        _ => None,
     }
 }

@@ -298,7 +298,10 @@ impl InnerHeader {
             destination: flow.inner_destination,
             traffic_class: flow.traffic_class & 0xfc | exit.ecn.bits(),
             hop_limit: flow.hop_limit,
-            len: mtu::length_on_the_wire(packet.as_slice(), packet.segment_size()),
+            len: match packet.segment_size() {
+                None => packet.len(),
+                size => mtu::length_on_the_wire(packet.as_slice(), size),
+            },
         }
     }
 }

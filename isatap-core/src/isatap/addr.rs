@@ -21,6 +21,8 @@ use crate::wire::field::bytes_at;
 const LOCAL: u32 = 0x0000_5efe;
 /// The same with u = 1: `02-00-5E-FE`.
 const UNIVERSAL: u32 = 0x0200_5efe;
+/// All but the u bit of the upper half, as it is sent.
+const ALL_BUT_U: u32 = u32::from_ne_bytes([0xfd, 0xff, 0xff, 0xff]);
 
 /// The interface identifier for `ipv4`, with the u bit of `ISA-2` and the g
 /// bit zero. `ISA-1 [RFC 5214 §6.1]`
@@ -63,18 +65,22 @@ pub const fn address(prefix: &Ipv6Prefix, ipv4: Ipv4Addr) -> Option<Ipv6Addr> {
 #[must_use]
 #[expect(clippy::as_conversions, reason = "the lower 32 bits are meant, in a const fn")]
 pub const fn embedded_ipv4(address: &Ipv6Addr) -> Option<Ipv4Addr> {
+    // In one piece, and as it was sent: the bytes of a shifted number would be read one by one.
+    let [_, _, _, _, _, _, _, _, upper @ .., _, _, _, _] = address.octets();
     let (_, low) = halves(address);
-    if low >> 32 & 0xfdff_ffff == 0x5efe { Some(Ipv4Addr::from_bits(low as u32)) } else { None }
+    if u32::from_ne_bytes(upper) & ALL_BUT_U == u32::from_ne_bytes(LOCAL.to_be_bytes()) {
+        Some(Ipv4Addr::from_bits(low as u32))
+    } else {
+        None
+    }
 }
 
 /// Whether [`embedded_ipv4`] of `address` is `ipv4`, asked word-wide on the
 /// bytes as they were sent.
 #[inline(always)]
 pub(crate) fn embeds(address: &Ipv6Addr, ipv4: Ipv4Addr) -> bool {
-    /// All but the u bit.
-    const MASK: u32 = u32::from_ne_bytes([0xfd, 0xff, 0xff, 0xff]);
     let octets = &address.octets();
-    u32::from_ne_bytes(bytes_at::<8, 4, 16>(octets)) & MASK == u32::from_ne_bytes(LOCAL.to_be_bytes())
+    u32::from_ne_bytes(bytes_at::<8, 4, 16>(octets)) & ALL_BUT_U == u32::from_ne_bytes(LOCAL.to_be_bytes())
         && bytes_at::<12, 4, 16>(octets) == ipv4.octets()
 }
 

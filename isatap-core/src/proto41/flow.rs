@@ -180,8 +180,14 @@ impl Flow {
     /// Whether [`Flow::of_compatible`] alone lets its source in. `TUN-72`
     #[inline(always)]
     pub(crate) fn is_compatible(&self) -> bool {
-        let (high, low) = halves(&self.inner_source);
-        high == 0 && low != 0 && low >> 32 == 0
+        word_at::<0, 16>(&self.inner_source.octets()) == 0 && self.is_compatible_behind()
+    }
+
+    /// The same of the lower half alone. Out of line, so that packets pay for one comparison.
+    #[cold]
+    fn is_compatible_behind(&self) -> bool {
+        let (_, low) = halves(&self.inner_source);
+        low != 0 && low >> 32 == 0
     }
 
     /// Bytes between the end of the inner packet and that of the outer one.
@@ -257,7 +263,7 @@ fn is_plain_but_for_source(source: u8, destination: u8, ipv6: &[u8; 40], room: i
 /// How many of these bytes an IPv4 packet can have carried.
 #[inline(always)]
 fn carried(inner: &[u8]) -> u16 {
-    u16::try_from(inner.len()).unwrap_or(MOST_CARRIED).min(MOST_CARRIED)
+    u16::try_from(inner.len().min(MOST_CARRIED.into())).unwrap_or(MOST_CARRIED)
 }
 
 /// The checks one by one, for packets that are not plain.

@@ -14,6 +14,7 @@ use crate::error::{Table, TableFull};
 use crate::nd::option::{PrefixFlags, PrefixInformation};
 use crate::prefix::{Ipv6Prefix, halves};
 use crate::time::{Expiry, Instant, Lifetime};
+use crate::wire::field::bytes_at;
 
 /// What an unauthenticated advertisement can shorten a valid lifetime to, at
 /// worst. [RFC 4862 §5.5.3 e]
@@ -191,8 +192,7 @@ impl<K: Count> Prefixes<K> {
     /// `false` says only that [`is_on_link`](Self::is_on_link) must be asked.
     #[inline(always)]
     pub(crate) fn is_plainly_on_link(&self, address: &Ipv6Addr) -> bool {
-        let [a, b, c, d, e, f, g, h, ..] = address.octets();
-        let upper = [a, b, c, d, e, f, g, h];
+        let upper = bytes_at::<0, 8, 16>(&address.octets());
         upper == self.first_on_link || upper == LINK_LOCAL
     }
 
