@@ -106,10 +106,6 @@ impl State {
 }
 
 impl<K: Copy> Neighbor<K> {
-    const fn stale(key: K, since: Instant) -> Self {
-        Neighbor { key, state: State::Stale { since }, is_router: false, next_probe: Instant::ZERO }
-    }
-
     /// Who it is.
     pub fn key(&self) -> K {
         self.key
@@ -184,7 +180,7 @@ impl<K: Copy + Eq, C: Count> Neighbors<K, C> {
                 }
                 Ok(())
             }
-            None => self.add(now, key).map(|row| row.state = State::delay(now)),
+            None => self.add(now, key, State::delay(now)),
         }
     }
 
@@ -344,21 +340,23 @@ impl<K: Copy + Eq, C: Count> Neighbors<K, C> {
     fn find_or_add(&mut self, now: Instant, key: K) -> Result<&mut Neighbor<K>, TableFull> {
         match self.rows.iter().position(|row| row.key == key) {
             Some(index) => self.rows.get_mut(index).ok_or(TableFull::new(Table::Neighbors)),
-            None => self.add(now, key),
+            None => {
+                self.add(now, key, State::Stale { since: now })?;
+                self.rows.last_mut().ok_or(TableFull::new(Table::Neighbors))
+            }
         }
     }
 
     /// Watches a new one.
     #[inline(never)]
-    fn add(&mut self, now: Instant, key: K) -> Result<&mut Neighbor<K>, TableFull> {
-        let full = TableFull::new(Table::Neighbors);
+    fn add(&mut self, now: Instant, key: K, state: State) -> Result<(), TableFull> {
         if self.rows.view().is_full() {
             let ranked = self.rows.iter().enumerate().filter_map(|(at, row)| Some((row.eviction_rank(now)?, at)));
-            let (_, victim) = ranked.min().ok_or(full)?;
+            let (_, victim) = ranked.min().ok_or(TableFull::new(Table::Neighbors))?;
             self.rows.take(victim);
         }
-        self.rows.add(Neighbor::stale(key, now), Table::Neighbors)?;
-        self.rows.last_mut().ok_or(full)
+        let row = Neighbor { key, state, is_router: false, next_probe: Instant::ZERO };
+        self.rows.add(row, Table::Neighbors)
     }
 }
 
