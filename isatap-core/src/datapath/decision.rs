@@ -82,7 +82,12 @@ const IN: u32 = 0x4000;
 const UNBOUND: u32 = 0x100;
 
 impl Key {
-    const NONE: Key = Key { inner: [0; 4], outer: 0, entrance: 0 };
+    pub(super) const NONE: Key = Key { inner: [0; 4], outer: 0, entrance: 0 };
+
+    /// Whether it is that of a packet from a tunnel.
+    pub(super) const fn is_in(&self) -> bool {
+        self.entrance & IN == IN
+    }
 
     fn source(&self) -> Ipv6Addr {
         let [high, low, ..] = self.inner.map(u64::from_be);
@@ -118,7 +123,7 @@ impl<'a> Question<'a> {
 
     /// What is compared with it.
     #[inline(always)]
-    fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> Key {
         let header = self.header;
         let (source, destination) = (
             (word_at::<8, 40>(header), word_at::<16, 40>(header)),
@@ -366,13 +371,7 @@ mod sealed {
 
         /// The row for a new decision, where `recall` said, which is to be filled.
         /// `None`: it is not kept.
-        fn remember(
-            &mut self,
-            kept: &Kept<'_>,
-            until: Expiry,
-            now: Instant,
-            asked: &Question<'_>,
-        ) -> Option<&mut Decision>;
+        fn remember(&mut self, kept: &Kept, until: Expiry, now: Instant) -> Option<&mut Decision>;
     }
 }
 
@@ -409,7 +408,7 @@ impl Memory for NoDecisions {
     }
 
     #[inline(always)]
-    fn remember(&mut self, _: &Kept<'_>, _: Expiry, _: Instant, _: &Question<'_>) -> Option<&mut Decision> {
+    fn remember(&mut self, _: &Kept, _: Expiry, _: Instant) -> Option<&mut Decision> {
         None
     }
 }
@@ -474,14 +473,8 @@ impl<S: Storage<Decision>> Memory for Decisions<S> {
     }
 
     #[inline(always)]
-    fn remember(
-        &mut self,
-        kept: &Kept<'_>,
-        until: Expiry,
-        now: Instant,
-        asked: &Question<'_>,
-    ) -> Option<&mut Decision> {
-        let Kept { place, generation, .. } = *kept;
+    fn remember(&mut self, kept: &Kept, until: Expiry, now: Instant) -> Option<&mut Decision> {
+        let Kept { key, place, generation } = *kept;
         if Expiry::at(now) >= until {
             return None;
         }
@@ -503,7 +496,7 @@ impl<S: Storage<Decision>> Memory for Decisions<S> {
         };
         let row = self.rows.as_mut().get_mut(place)?;
         self.last = place;
-        (row.key, row.generation, row.until, row.is_used) = (asked.key(), generation, until, false);
+        (row.key, row.generation, row.until, row.is_used) = (key, generation, until, false);
         Some(row)
     }
 }

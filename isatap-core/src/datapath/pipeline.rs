@@ -16,7 +16,7 @@
 use core::net::Ipv6Addr;
 
 use super::checks::{check_inner, is_neighbor_discovery_packet};
-use super::decision::{Decision, Entrance, Entry, Memory, NOWHERE, NoDecisions};
+use super::decision::{Decision, Entrance, Entry, Key, Memory, NOWHERE, NoDecisions};
 use super::plan::{Avoided, Fit, InnerHeader, Origin, Refusal, Way};
 use super::{Datapath, Offered};
 use crate::capacity::Capacity;
@@ -78,9 +78,11 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     /// Where they are.
     fn decisions(&self) -> &impl Memory;
 
-    /// The row for what is decided of a packet, where [`recall`](Self::recall)
-    /// said. `None`: it is not kept.
-    fn remember(&mut self, kept: &Kept<'_>, until: Expiry, packet: &PacketMut<'_>) -> Option<&mut Decision>;
+    /// For what a decision is kept at the place that [`recall`](Self::recall) said.
+    fn kept(&self, entrance: Entrance<'_>, place: Result<usize, usize>, packet: &PacketMut<'_>) -> Kept;
+
+    /// The row for what is decided of a packet. `None`: it is not kept.
+    fn remember(&mut self, kept: &Kept, until: Expiry) -> Option<&mut Decision>;
 
     /// Lets a packet in that came behind `outer`. `forwards`: what is not for
     /// this node is sent on in the same buffer, else all of it is delivered.
@@ -102,19 +104,14 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
                 return self.send_by(&way, origin, &header, packet);
             }
         }
-        self.receive_any(forwards, outer, packet, place)
+        let kept = self.kept(Entrance::In(outer), place, packet);
+        self.receive_any(forwards, outer, packet, &kept)
     }
 
     /// The same of any packet, flows that are not known and packets that are not
-    /// plain. `place`: where its decision stands, or may.
+    /// plain.
     #[inline(never)]
-    fn receive_any(
-        &mut self,
-        forwards: bool,
-        outer: &Outer,
-        packet: &mut PacketMut<'_>,
-        place: Result<usize, usize>,
-    ) -> Verdict {
+    fn receive_any(&mut self, forwards: bool, outer: &Outer, packet: &mut PacketMut<'_>, kept: &Kept) -> Verdict {
         // By reference, here as below: what is handed on in one value is copied.
         let judged = Datapath::<I, C, LINKS>::judge(outer, packet.as_slice());
         let flow = match &judged {
@@ -122,9 +119,8 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
             // SEC-11, TUN-13: in silence.
             Err(reason) => return self.drop(*reason),
         };
-        let known = place.ok().and_then(|place| self.decisions().known(place));
+        let known = kept.place.ok().and_then(|place| self.decisions().known(place));
         let known = known.and_then(|known| Some((known.entry?, known.until())));
-        let generation = self.generation();
         let offered = match known {
             Some((entry, _)) => {
                 let Entry { link, from, .. } = entry;
@@ -166,9 +162,8 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
         };
         // Of a packet that a machine awaits less was judged.
         let is_kept = known.is_none() && !is_awaited;
-        let kept = Kept { entrance: Entrance::In(outer), place, generation };
         if entry.ends_here || !forwards {
-            if is_kept && let Some(row) = self.remember(&kept, until, packet) {
+            if is_kept && let Some(row) = self.remember(kept, until) {
                 (row.entry, row.way) = (Some(entry), None);
             }
             return self.deliver(link, from, packet);
@@ -176,7 +171,7 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
         let header = InnerHeader::behind(flow, exit, packet);
         let origin = Origin::Forwarded { link, outer_source: Some(flow.outer_source) };
         let entry = Some(entry).filter(|_| !is_awaited);
-        self.send(&kept, (entry, until), origin, &header, packet)
+        self.send(kept, (entry, until), origin, &header, packet)
     }
 
     /// Checks and decapsulates a packet that a link has let in. `Err`: it goes
@@ -212,9 +207,8 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     /// The same of any packet.
     #[inline(never)]
     fn send_any(&mut self, packet: &mut PacketMut<'_>, place: Result<usize, usize>) -> Verdict {
+        let kept = self.kept(Entrance::Out, place, packet);
         let Some(header) = InnerHeader::of(packet) else { return self.drop(DropReason::NotIpv6) };
-        let (entrance, generation) = (Entrance::Out, self.generation());
-        let kept = Kept { entrance, place, generation };
         self.send(&kept, (None, Expiry::NEVER), Origin::Local, &header, packet)
     }
 
@@ -222,7 +216,7 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     /// before, and how long that holds.
     fn send(
         &mut self,
-        kept: &Kept<'_>,
+        kept: &Kept,
         (entry, until): (Option<Entry>, Expiry),
         origin: Origin,
         header: &InnerHeader,
@@ -258,8 +252,8 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
         // NDP-37: a better router that is avoided is to be asked again. Nor has what was awaited
         // a decision of its own.
         if avoided.is_none()
-            && (entry.is_some() || !matches!(kept.entrance, Entrance::In(_)))
-            && let Some(row) = self.remember(kept, until.min(passes), packet)
+            && (entry.is_some() || !kept.key.is_in())
+            && let Some(row) = self.remember(kept, until.min(passes))
         {
             (row.entry, row.way) = (entry, Some(*way));
         }
@@ -336,12 +330,17 @@ fn plain(outer: &Outer, packet: &PacketMut<'_>) -> Option<InnerHeader> {
 }
 
 /// Where and for what a decision is kept.
-pub(crate) struct Kept<'a> {
-    pub(crate) entrance: Entrance<'a>,
+pub(crate) struct Kept {
+    pub(crate) key: Key,
     /// Where it is kept already, or may be.
     pub(crate) place: Result<usize, usize>,
     /// Of what the decision is made.
     pub(crate) generation: u32,
+}
+
+impl Kept {
+    /// For who remembers nothing.
+    pub(crate) const NOWHERE: Kept = Kept { key: Key::NONE, place: Err(NOWHERE), generation: 0 };
 }
 
 /// `TUN-6`, `TUN-21`: only who forwards counts a hop; the plan knows that there is
@@ -425,7 +424,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for Re
     }
 
     #[inline]
-    fn remember(&mut self, _: &Kept<'_>, _: Expiry, _: &PacketMut<'_>) -> Option<&mut Decision> {
+    fn kept(&self, _: Entrance<'_>, _: Result<usize, usize>, _: &PacketMut<'_>) -> Kept {
+        Kept::NOWHERE
+    }
+
+    #[inline]
+    fn remember(&mut self, _: &Kept, _: Expiry) -> Option<&mut Decision> {
         None
     }
 }

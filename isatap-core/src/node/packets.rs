@@ -49,7 +49,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
         }
         let entrance = Entrance::Native(link);
         let place = self.recall(entrance, packet);
-        let generation = Owner::generation(self);
+        let kept = self.kept(entrance, place, packet);
         if place.is_err() {
             // TUN-17: the knob toward an edge network.
             if let Err(reason) = self.datapath.check_native_source(link, filter, &source) {
@@ -60,7 +60,6 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
             }
         }
         let Some(header) = InnerHeader::of(packet) else { return self.drop(DropReason::NotIpv6) };
-        let kept = Kept { entrance, place, generation };
         let origin = Origin::Forwarded { link, outer_source: None };
         self.send(&kept, (None, Expiry::NEVER), origin, &header, packet)
     }
@@ -365,9 +364,16 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Owner<I, C, 
         &self.decisions
     }
 
-    fn remember(&mut self, kept: &Kept<'_>, until: Expiry, packet: &PacketMut<'_>) -> Option<&mut Decision> {
-        let asked = if D::IS_ON { Question::of(kept.entrance, packet)? } else { return None };
-        self.decisions.remember(kept, until, self.now, &asked)
+    #[inline(always)]
+    fn kept(&self, entrance: Entrance<'_>, place: Result<usize, usize>, packet: &PacketMut<'_>) -> Kept {
+        match Question::of(entrance, packet) {
+            Some(question) if D::IS_ON => Kept { key: question.key(), place, generation: Owner::generation(self) },
+            _ => Kept::NOWHERE,
+        }
+    }
+
+    fn remember(&mut self, kept: &Kept, until: Expiry) -> Option<&mut Decision> {
+        self.decisions.remember(kept, until, self.now)
     }
 }
 
