@@ -15,8 +15,8 @@ use crate::error::{Table, TableFull};
 use crate::interface::{Context, Control, Told, Tracked, interface};
 use crate::link::{Admitted, Denied, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits};
 use crate::prefix::{Ipv6Prefix, halves};
-use crate::proto41::Flow;
 use crate::proto41::underlay::Underlay;
+use crate::proto41::{Flow, Marks};
 use crate::route::{Origin, Route};
 use crate::time::Expiry;
 
@@ -126,6 +126,10 @@ impl<C: Capacity> Link for CompatibleLink<C> {
 
     fn is_local(&self, address: &Ipv6Addr) -> bool {
         embedded_ipv4(address).is_some_and(|ipv4| self.owns_ipv4(ipv4))
+    }
+
+    fn own_marks(&self) -> Marks {
+        self.underlay.locators().iter().fold(Marks::NONE, |marks, own| marks.with_address(own.address))
     }
 
     fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {

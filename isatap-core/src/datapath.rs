@@ -24,10 +24,10 @@ use crate::drop_reason::DropReason;
 use crate::engine::{Admitted, Verdict};
 use crate::error::{Table, TableFull};
 use crate::interface::{Interface, Routes};
-use crate::link::{Denied, Link, LinkKind, Traits};
+use crate::link::{Denied, Link, LinkKind};
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
-use crate::proto41::{Flow, Outer};
+use crate::proto41::{Flow, Marks, Outer};
 use crate::route::RouteTable;
 
 pub use decision::{Decision, Decisions, NoDecisions, Remember};
@@ -40,14 +40,16 @@ pub(crate) use plan::{Avoided, Fit, InnerHeader, Origin, Refusal, Way};
 #[derive(Clone)]
 pub struct Datapath<I, C: Capacity, const LINKS: usize> {
     ports: [Option<Port<I>>; LINKS],
-    /// The numbers of the ports in use, by precedence. `TUN-23`
-    order: [u8; LINKS],
-    used: u8,
+    /// The links by precedence, then [nobody](LinkId::NULL). `TUN-23`
+    order: [LinkId; LINKS],
     /// Ports up to the last one in use.
     reach: u8,
-    /// What any link has, of those [traits](Traits) that are asked of all of them.
-    has_native: bool,
+    /// The native links, then nobody.
+    natives: [LinkId; LINKS],
+    /// Whether any link has this [trait](crate::link::Traits).
     has_own_prefix: bool,
+    /// Of those that are not link-local, an address whose last bytes are not marked is no link's own.
+    own: Marks,
     pub(crate) routes: Routes<C>,
     /// Asked for a longer match than the routes have.
     pub(crate) full_table: C::FullTable,
@@ -128,23 +130,27 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// No links, no routes.
     #[must_use]
     pub const fn new() -> Self {
-        Self::with_ports([const { None }; LINKS], 0)
+        Self::with_ports([const { None }; LINKS], [LinkId::NULL; LINKS], 0)
     }
 
     /// One link, and no routes.
     #[must_use]
     pub(crate) const fn of(ports: [Option<Port<I>>; LINKS]) -> Self {
-        Self::with_ports(ports, 1)
+        let mut order = [LinkId::NULL; LINKS];
+        if let Some(first) = order.first_mut() {
+            *first = LinkId(0);
+        }
+        Self::with_ports(ports, order, 1)
     }
 
-    const fn with_ports(ports: [Option<Port<I>>; LINKS], used: u8) -> Self {
+    const fn with_ports(ports: [Option<Port<I>>; LINKS], order: [LinkId; LINKS], reach: u8) -> Self {
         Datapath {
             ports,
-            order: [0; LINKS],
-            used,
-            reach: used,
-            has_native: false,
+            order,
+            reach,
+            natives: [LinkId::NULL; LINKS],
             has_own_prefix: false,
+            own: Marks::ALL,
             routes: RouteTable::new(),
             full_table: C::FullTable::EMPTY,
             known_prefixes: Bounded::EMPTY,
@@ -160,21 +166,17 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// kept.
     pub fn add(&mut self, interface: I, switches: Switches) -> Result<LinkId, TableFull> {
         let full = TableFull::new(Table::Links);
-        let mut free = (0..=u8::MAX).zip(&self.ports).filter(|(_, port)| port.is_none());
+        let mut free = (0..LinkId::NULL.0).zip(&self.ports).filter(|(_, port)| port.is_none());
         let (number, _) = free.find(|(number, _)| !self.routes.is_leaving(LinkId(*number))).ok_or(full)?;
-        let used = self.used.checked_add(1).ok_or(full)?;
         let kind = interface.link().kind();
         let place = self.links().take_while(|(_, link)| link.kind() <= kind).count();
         self.routes.set_interface_metric(LinkId(number), switches.metric)?;
         *self.ports.get_mut(usize::from(number)).ok_or(full)? = Some(Port { interface, switches });
-        self.used = used;
         self.reach = self.reach.max(number.saturating_add(1));
-        if let Some(tail) = self.order.get_mut(..usize::from(used)).and_then(|order| order.get_mut(place..)) {
-            // Not `rotate_right`, which panics on an empty slice.
-            let mut displaced = number;
-            tail.iter_mut().for_each(|place| core::mem::swap(place, &mut displaced));
-        }
-        self.note_traits();
+        // Not `rotate_right`, which panics on an empty slice.
+        let mut displaced = LinkId(number);
+        self.order.iter_mut().skip(place).for_each(|place| core::mem::swap(place, &mut displaced));
+        self.note_links();
         Ok(LinkId(number))
     }
 
@@ -182,34 +184,43 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// once their removal was told.
     pub(crate) fn remove(&mut self, id: LinkId) -> Option<I> {
         let port = self.ports.get_mut(id.index())?.take()?;
-        let mut others = [0; LINKS];
-        let kept = self.order.iter().take(usize::from(self.used)).filter(|&&number| number != id.0);
-        others.iter_mut().zip(kept).for_each(|(place, &number)| *place = number);
+        let mut others = [LinkId::NULL; LINKS];
+        let kept = self.order.iter().filter(|&&other| other != id);
+        others.iter_mut().zip(kept).for_each(|(place, &other)| *place = other);
         self.order = others;
-        self.used = self.used.saturating_sub(1);
         self.routes.remove_link(id);
-        self.note_traits();
+        self.note_links();
         Some(port.interface)
     }
 
-    /// Notes what any link has: after each change of which links there are.
-    pub(crate) fn note_traits(&mut self) {
-        let any = |has: fn(Traits) -> bool| self.numbered().any(|(_, link)| has(link.traits()));
-        let (has_native, has_own_prefix) = (any(|traits| traits.native), any(|traits| traits.own_prefix));
-        (self.has_native, self.has_own_prefix) = (has_native, has_own_prefix);
+    /// Notes what any link has: after each change of which links there are, and of one of them.
+    pub(crate) fn note_links(&mut self) {
+        let (mut natives, mut has_own_prefix, mut own) = ([LinkId::NULL; LINKS], false, Marks::NONE);
+        let mut places = natives.iter_mut();
+        for (id, link) in self.links() {
+            let traits = link.traits();
+            if traits.native
+                && let Some(place) = places.next()
+            {
+                *place = id;
+            }
+            has_own_prefix |= traits.own_prefix;
+            own = own.with(link.own_marks());
+        }
+        (self.natives, self.has_own_prefix, self.own) = (natives, has_own_prefix, own);
     }
 
     /// Offers packets to links of one kind in this order, as if they had been
     /// added so; those that are not named come last. `TUN-23`
     pub fn set_order(&mut self, wanted: &[LinkId]) {
         let ports = &self.ports;
-        let rank = |number: u8| {
-            let kind = ports.get(usize::from(number))?.as_ref()?.interface.link().kind();
-            let place = wanted.iter().position(|id| id.0 == number).unwrap_or(usize::MAX);
-            Some((kind, place))
+        let rank = |link: LinkId| {
+            let port = ports.get(link.index()).and_then(Option::as_ref);
+            let place = wanted.iter().position(|id| *id == link).unwrap_or(usize::MAX);
+            // Nobody comes last.
+            (port.is_none(), port.map(|port| port.interface.link().kind()), place)
         };
-        let order = self.order.get_mut(..usize::from(self.used)).unwrap_or_default();
-        let order = Cell::from_mut(order).as_slice_of_cells();
+        let order = Cell::from_mut(self.order.as_mut_slice()).as_slice_of_cells();
         // The sorts of `core` can panic.
         for _ in order {
             for (one, next) in order.iter().zip(order.iter().skip(1)) {
@@ -229,6 +240,13 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
 
     /// The same, to be changed, but not for an interface of another kind.
     pub fn port_mut(&mut self, id: LinkId) -> Option<&mut Port<I>> {
+        // Whoever has it may give its link addresses.
+        self.own = Marks::ALL;
+        self.lent_port(id)
+    }
+
+    /// The same for who tells of a link's [changes](Self::note_links).
+    pub(crate) fn lent_port(&mut self, id: LinkId) -> Option<&mut Port<I>> {
         self.ports.get_mut(id.index())?.as_mut()
     }
 
@@ -251,8 +269,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// The interfaces in the order in which packets are offered to them.
     #[inline]
     pub fn by_precedence(&self) -> impl Iterator<Item = (LinkId, &Port<I>)> {
-        let order = self.order.get(..usize::from(self.used)).unwrap_or(&[]);
-        order.iter().filter_map(|&number| self.port(LinkId(number)).map(|port| (LinkId(number), port)))
+        self.order.iter().map_while(|&id| Some((id, self.port(id)?)))
     }
 
     /// The links by number: for what any of them may say.
@@ -260,6 +277,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     pub(crate) fn numbered(&self) -> impl Iterator<Item = (usize, &I::Link)> {
         let ports = self.ports.get(..usize::from(self.reach)).unwrap_or(&[]).iter().enumerate();
         ports.filter_map(|(number, port)| Some((number, port.as_ref()?.interface.link())))
+    }
+
+    /// Those that are native.
+    #[inline]
+    fn natives(&self) -> impl Iterator<Item = (LinkId, &I::Link)> {
+        self.natives.iter().map_while(|&id| Some((id, self.link(id)?)))
     }
 
     /// Their links.
@@ -286,7 +309,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
 
     /// The link that packets are offered to after `place` others. `TUN-23`
     pub(crate) fn in_order(&self, place: usize) -> Option<LinkId> {
-        self.order.get(..usize::from(self.used))?.get(place).copied().map(LinkId)
+        self.order.get(place).copied().filter(|id| *id != LinkId::NULL)
     }
 
     /// The routes.
@@ -395,6 +418,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         if Ipv6Prefix::LINK_LOCAL.contains(address) {
             return self.link(on).is_some_and(|link| link.is_local(address));
         }
+        // Most are nobody's here, which one look tells.
+        self.own.may_have_last_of(address) && self.is_of_any_link(address)
+    }
+
+    #[inline(never)]
+    fn is_of_any_link(&self, address: &Ipv6Addr) -> bool {
         self.numbered().any(|(_, link)| link.is_local(address))
     }
 }

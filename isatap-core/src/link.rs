@@ -13,11 +13,11 @@ use crate::drop_reason::DropReason;
 pub use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
 use crate::prefix::Ipv6Prefix;
-use crate::proto41::Flow;
 use crate::proto41::icmp::TunnelError;
 use crate::proto41::mtu::MtuMode;
 use crate::proto41::underlay::Underlay;
 pub use crate::proto41::underlay::{Locator, OuterPolicy, TtlMode};
+use crate::proto41::{Flow, Marks};
 use crate::select::{self, Source};
 
 /// What the datapath asks of a link. All answers come from plain data: no
@@ -105,6 +105,13 @@ pub trait Link {
 
     /// Whether `address` is one of this node's own on this link.
     fn is_local(&self, address: &Ipv6Addr) -> bool;
+
+    /// The last bytes of the addresses that are [local](Link::is_local), but of `fe80::/64`. The datapath asks again
+    /// after each change that the interface [tells of](crate::interface::Interface::take_change).
+    #[doc(hidden)]
+    fn own_marks(&self) -> Marks {
+        Marks::ALL
+    }
 
     /// Whether `address` is an IPv4 address that this link sends from.
     #[inline]
@@ -300,6 +307,12 @@ impl<C: Capacity> Link for NativeLink<C> {
 
     fn is_local(&self, address: &Ipv6Addr) -> bool {
         self.addresses.iter().any(|own| own.is(address))
+    }
+
+    fn own_marks(&self) -> Marks {
+        let anycast = |own: &InterfaceAddress| own.prefix().map_or(own.address, |prefix| prefix.address());
+        let both = |marks: Marks, own: &InterfaceAddress| marks.with_last_of(&own.address).with_last_of(&anycast(own));
+        self.addresses.iter().fold(Marks::NONE, both)
     }
 
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {

@@ -181,7 +181,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
         // Another interface may stand there afterwards.
         self.changed();
         let told = self.lend(id, tell);
-        self.datapath.note_traits();
+        self.datapath.note_links();
         told
     }
 
@@ -199,10 +199,11 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
         };
         let told = tell(&mut port.interface, &mut cx);
         let is_changed = port.interface.take_change();
+        let is_other = port.interface.control_mut().take_verified() || is_changed;
         if is_changed {
             self.decisions.make_void();
+            self.datapath.note_links();
         }
-        let is_other = port.interface.control_mut().take_verified() || is_changed;
         self.generation = self.generation.wrapping_add(is_other.into());
         Some(told)
     }
@@ -210,7 +211,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
     /// The switches of an interface, to be changed.
     pub fn switches_mut(&mut self, id: LinkId) -> Option<&mut Switches> {
         self.changed();
-        self.datapath.port_mut(id).map(|port| &mut port.switches)
+        self.datapath.lent_port(id).map(|port| &mut port.switches)
     }
 
     /// Gives an interface another metric: its routes are sorted anew. `RTE-1`
@@ -285,7 +286,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
     /// Notes that threads have sent packets to a neighbour. `NDP-50`
     pub fn note_sent(&mut self, now: Instant, link: LinkId, destination: Ipv4Addr) {
         let now = self.clamp(now);
-        if let Some(port) = self.datapath.port_mut(link) {
+        if let Some(port) = self.datapath.lent_port(link) {
             port.interface.control_mut().note_sent(now, destination);
         }
     }
@@ -399,7 +400,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Machine for 
             None => counted.delivered = carried.packets,
         }
         self.merge_counters(&counted);
-        let port = self.datapath.port_mut(carried.link)?;
+        let port = self.datapath.lent_port(carried.link)?;
         port.interface.control_mut().prolong(now, &carried.peer, carried.destination)
     }
 

@@ -9,9 +9,9 @@ use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
 use crate::link::{Denied, InterfaceAddress, Link, LinkKind, Locator, Resolution, Traits, is_in};
 use crate::prefix::Ipv6Prefix;
-use crate::proto41::Flow;
 use crate::proto41::icmp::TunnelError;
 use crate::proto41::underlay::Underlay;
+use crate::proto41::{Flow, Marks};
 use crate::select;
 
 /// A configured tunnel's data.
@@ -159,6 +159,10 @@ impl<C: Capacity> Link for ConfiguredLink<C> {
 
     fn is_local(&self, address: &Ipv6Addr) -> bool {
         self.addresses().any(|own| own.address == *address)
+    }
+
+    fn own_marks(&self) -> Marks {
+        self.addresses.iter().fold(Marks::NONE, |marks, own| marks.with_last_of(&own.address))
     }
 
     fn owns_ipv4(&self, address: Ipv4Addr) -> bool {

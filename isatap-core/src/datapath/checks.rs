@@ -86,8 +86,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             return Ok(());
         }
         // TUN-17 [RFC 4213 §3.6]
-        let native = |other: &I::Link| other.traits().native && other.is_on_link(source);
-        if self.has_native && self.others(id).any(native) {
+        if self.natives().any(|(other, link)| other != id && link.is_on_link(source)) {
             return Err(DropReason::IngressFilter);
         }
         if filter == IngressFilter::Strict && self.link_toward(source) != Some(id) {
@@ -117,7 +116,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// that there is no loop. A route by a native router does not do: what is
     /// behind it may be the other half of the loop.
     pub(super) fn is_on_native_link(&self, address: &Ipv6Addr) -> bool {
-        self.has_native && self.numbered().any(|(_, link)| link.traits().native && link.is_on_link(address))
+        self.natives().any(|(_, link)| link.is_on_link(address))
     }
 
     fn others(&self, id: LinkId) -> impl Iterator<Item = &I::Link> {

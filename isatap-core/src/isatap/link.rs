@@ -289,7 +289,10 @@ impl<C: Capacity> Link for IsatapLink<C> {
 
     fn is_local(&self, address: &Ipv6Addr) -> bool {
         match embedded_ipv4(address) {
-            Some(embedded) => self.owns_ipv4(embedded) && self.makes_addresses(address),
+            // Most addresses are a neighbour's: see `Underlay::marks`.
+            Some(embedded) => {
+                self.underlay.marks.may_have(embedded) && self.owns_ipv4(embedded) && self.makes_addresses(address)
+            }
             // ISA-70 [RFC 4291 §2.6.1]: the subnet-router anycast address of a
             // router's subnets; nobody's is fe80::.
             None => {
@@ -299,6 +302,11 @@ impl<C: Capacity> Link for IsatapLink<C> {
                     && self.prefixes.is_on_link(address)
             }
         }
+    }
+
+    fn own_marks(&self) -> Marks {
+        let anycast = if self.router { Marks::NONE.with_last_of(&Ipv6Addr::UNSPECIFIED) } else { Marks::NONE };
+        self.locators().iter().fold(anycast, |marks, own| marks.with_address(own.address))
     }
 
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {

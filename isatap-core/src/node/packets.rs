@@ -88,7 +88,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
     /// Whether a packet to or from a neighbour may pass, and until when that is
     /// known.
     fn ask_neighbor(&mut self, link: LinkId, neighbor: &Ipv6Addr, may_wait: bool) -> (NeighborCheck, Expiry) {
-        let Some(port) = self.datapath.port_mut(link) else { return (NeighborCheck::Pass, Expiry::NEVER) };
+        let Some(port) = self.datapath.lent_port(link) else { return (NeighborCheck::Pass, Expiry::NEVER) };
         let control = port.interface.control_mut();
         let answer = control.check_neighbor(self.now, link, neighbor, may_wait);
         // Who reads only believes it again.
@@ -153,7 +153,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
                 continue;
             }
             let Some(id) = self.datapath.in_order(place) else { break };
-            let Some(port) = self.datapath.port_mut(id) else { break };
+            let Some(port) = self.datapath.lent_port(id) else { break };
             // Who claims no less than is known changes nothing.
             let was_changed = port.interface.take_change();
             let result = port.interface.link_mut().underlay_mut().path_error(self.now, error);
@@ -162,6 +162,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
             if is_changed {
                 self.decisions.make_void();
                 self.generation = self.generation.wrapping_add(1);
+                self.datapath.note_links();
             }
             if result.is_err() {
                 continue;
@@ -169,13 +170,13 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
             if found.is_none_or(|(best, _)| best < likelihood) {
                 found = Some((likelihood, id));
             }
-            if is_unreachable {
+            if is_unreachable && let Some(port) = self.datapath.lent_port(id) {
                 port.interface.control_mut().doubt(self.now, error.destination);
             }
             self.told = false;
         }
         let (_, id) = found?;
-        let port = self.datapath.port_mut(id)?;
+        let port = self.datapath.lent_port(id)?;
         let ttl = port.interface.link().underlay().policy.ttl;
         if error.kind == TunnelErrorKind::TtlExceeded && !error.is_hop_limit(ttl) {
             port.interface.control_mut().doubt(self.now, error.destination);
@@ -290,12 +291,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Owner<I, C, 
             if !fit.dont_fragment {
                 identification = self.identifications.next(self.now, source, destination);
             }
-            if let Some(port) = self.datapath.port_mut(way.link) {
+            if let Some(port) = self.datapath.lent_port(way.link) {
                 port.interface.control_mut().note_sent(self.now, destination);
             }
         }
         if let Some((link, next_hop)) = avoided
-            && let Some(port) = self.datapath.port_mut(link)
+            && let Some(port) = self.datapath.lent_port(link)
         {
             port.interface.control_mut().note_avoided(self.now, &next_hop);
         }

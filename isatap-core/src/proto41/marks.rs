@@ -1,8 +1,9 @@
 //! Which IPv4 addresses need a closer look than others.
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::underlay::Locator;
+use crate::wire::field::ipv4_at;
 
 /// A set of IPv4 addresses in one word: it may take an address for one of its
 /// own that is not, and never misses one that is.
@@ -10,7 +11,7 @@ use super::underlay::Locator;
 /// Nearly every packet comes from an address that is in no table. One test
 /// says so, and walks are for the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Marks(u64);
+pub struct Marks(u64);
 
 impl Marks {
     /// No address.
@@ -36,6 +37,17 @@ impl Marks {
     pub(crate) const fn with_address(self, address: Ipv4Addr) -> Marks {
         // Hosts of one subnet differ in the last bits.
         Marks(self.0 | 1_u64.wrapping_shl(address.to_bits()))
+    }
+
+    /// With the last four bytes of `address` as well: what tells the addresses of one subnet apart.
+    pub(crate) fn with_last_of(self, address: &Ipv6Addr) -> Marks {
+        self.with_address(ipv4_at::<12, 16>(&address.octets()))
+    }
+
+    /// Whether the last four bytes of `address` may be in the set.
+    #[inline(always)]
+    pub(crate) fn may_have_last_of(self, address: &Ipv6Addr) -> bool {
+        self.may_have(ipv4_at::<12, 16>(&address.octets()))
     }
 
     /// Whether `address` may be in the set.

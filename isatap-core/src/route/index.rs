@@ -25,13 +25,14 @@ const BUCKETS: usize = 64;
 /// Where the bits that choose the bucket lie, in the upper half.
 #[derive(Clone, Copy)]
 pub(super) struct Index {
-    shift: u32,
-    buckets: usize,
+    shift: u8,
+    /// Ones for as many bits: the number of buckets, a power of two, less one.
+    mask: u8,
 }
 
 impl Index {
     /// The index of a table without rows.
-    pub(super) const EMPTY: Index = Index { shift: 0, buckets: 1 };
+    pub(super) const EMPTY: Index = Index { shift: 0, mask: 0 };
 
     /// Writes the index that has lookups scan the first `live` rows: a word
     /// for each 64 of them.
@@ -47,7 +48,7 @@ impl Index {
 
     /// Whether it tells no rows apart.
     pub(super) const fn is_scan(self) -> bool {
-        self.buckets == 1
+        self.mask == 0
     }
 
     /// Writes the index of the first `live` rows into all of `slots`, with
@@ -55,12 +56,13 @@ impl Index {
     pub(super) fn build(slots: &mut [Slot], live: usize) -> Index {
         let words = live.div_ceil(WORD);
         let room = slots.len().checked_div(words).unwrap_or(1).clamp(1, BUCKETS);
-        let mut index = Index { shift: 0, buckets: 1 };
-        while index.buckets <= room >> 1 {
-            index.buckets <<= 1;
+        let mut index = Index::EMPTY;
+        while index.buckets() <= room >> 1 {
+            index.mask = index.mask << 1 | 1;
         }
         let mut least = u32::MAX;
-        for shift in (0..u64::BITS.saturating_sub(index.buckets.trailing_zeros())).rev().step_by(2) {
+        let shifts = u8::try_from(index.mask.leading_zeros()).unwrap_or(0).saturating_add(56);
+        for shift in (0..shifts).rev().step_by(2) {
             let tried = Index { shift, ..index };
             let cost = tried.cost(slots, live);
             if cost < least {
@@ -106,7 +108,7 @@ impl Index {
                 candidates &= candidates.wrapping_sub(1);
             }
             first = first.wrapping_add(WORD);
-            place = place.wrapping_add(self.buckets);
+            place = place.wrapping_add(self.buckets());
         }
         None
     }
@@ -114,13 +116,17 @@ impl Index {
     /// The slot of the first bucket's word for a row, and the row's bit.
     fn place_of(self, row: usize) -> (usize, u64) {
         let bit = u32::try_from(row & WORD.saturating_sub(1)).unwrap_or(0);
-        (row.div_euclid(WORD).saturating_mul(self.buckets), 1_u64.wrapping_shl(bit))
+        (row.div_euclid(WORD).saturating_mul(self.buckets()), 1_u64.wrapping_shl(bit))
     }
 
     #[inline]
     fn bucket_of(self, high: u64) -> usize {
-        let mask = u64::try_from(self.buckets).unwrap_or(1).wrapping_sub(1);
-        usize::try_from(high.wrapping_shr(self.shift) & mask).unwrap_or(0)
+        usize::try_from(high.wrapping_shr(self.shift.into()) & u64::from(self.mask)).unwrap_or(0)
+    }
+
+    #[inline]
+    fn buckets(self) -> usize {
+        usize::from(self.mask).wrapping_add(1)
     }
 
     /// The buckets of the destinations in a prefix: its own bits, then all

@@ -336,6 +336,11 @@ impl<C: Capacity> Link for SixRdLink<C> {
         self.place.as_ref().is_some_and(|place| *address == place.address() || *address == place.delegated.address())
     }
 
+    fn own_marks(&self) -> Marks {
+        let Some(place) = &self.place else { return Marks::NONE };
+        Marks::NONE.with_last_of(&place.address()).with_last_of(&place.delegated.address())
+    }
+
     fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
         self.place.as_ref().is_some_and(|place| place.own.address == address)
     }

@@ -9,8 +9,8 @@ use crate::drop_reason::DropReason;
 use crate::error::TableFull;
 use crate::link::{Admitted, Denied, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits};
 use crate::prefix::{Ipv4Prefix, is_plainly_global};
-use crate::proto41::Flow;
 use crate::proto41::underlay::Underlay;
+use crate::proto41::{Flow, Marks};
 use crate::wire::protocol;
 
 /// A 6to4 interface's data: who we are, and whom we listen to. A router's or
@@ -268,6 +268,13 @@ impl<C: Capacity> Link for SixToFourLink<C> {
             }
             _ => false,
         }
+    }
+
+    fn own_marks(&self) -> Marks {
+        // The anycast address ends in zeros.
+        let anycast = Marks::NONE.with_last_of(&Ipv6Addr::UNSPECIFIED);
+        let own = |marks: Marks, own: &Locator| marks.with_last_of(&self.address_of(own.address));
+        self.locators().iter().fold(anycast, own)
     }
 
     fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {

@@ -1,9 +1,14 @@
 //! The `&self` functions and the node that owns the data decide alike.
 
+use std::net::Ipv6Addr;
 use std::num::NonZeroU16;
 
-use isatap_core::engine::{Machine, Verdict};
-use isatap_core::node::NodeConfig;
+use isatap_core::capacity::Standard;
+use isatap_core::datapath::{Datapath, Switches};
+use isatap_core::engine::{Entropy, Machine, Verdict};
+use isatap_core::interface::{Context, Control, Interface};
+use isatap_core::link::{InterfaceAddress, NativeLink};
+use isatap_core::node::{Node, NodeConfig};
 use isatap_core::packet::{LinkId, PacketMut};
 use isatap_core::proto41::Outer;
 use proptest::prelude::*;
@@ -68,6 +73,58 @@ fn measured(bytes: &[u8], segment: u16, call: impl FnOnce(&mut PacketMut<'_>) ->
         packet.set_segment_size(NonZeroU16::new(segment));
         call(packet)
     })
+}
+
+/// Who changes a link of a copy tells nobody.
+#[test]
+fn a_datapath_knows_the_addresses_that_its_link_is_given() {
+    let mut datapath: Datapath<NativeLink<Standard>, Standard, 1> = Datapath::new();
+    let link = datapath.add(NativeLink::new(1500), Switches::DEFAULT).unwrap();
+    let address = v6("2001:db8:0:8::1");
+    assert!(!datapath.is_local(link, &address));
+    let native = &mut datapath.port_mut(link).unwrap().interface;
+    native.add_address(InterfaceAddress { address, prefix_length: 64 }).unwrap();
+    assert!(datapath.is_local(link, &address));
+}
+
+/// A native link that is given an address by its own machine.
+struct Late(NativeLink<Standard>);
+
+const LATE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 8, 0, 0, 0, 1);
+
+impl Control<Standard> for Late {
+    fn handle_timeout(&mut self, _: &mut Context<'_, Standard>, _: &mut dyn Entropy) {
+        self.0.add_address(InterfaceAddress { address: LATE, prefix_length: 64 }).unwrap();
+    }
+}
+
+impl Interface<Standard> for Late {
+    type Link = NativeLink<Standard>;
+
+    fn link(&self) -> &Self::Link {
+        &self.0
+    }
+
+    fn link_mut(&mut self) -> &mut Self::Link {
+        &mut self.0
+    }
+
+    fn control(&self) -> &dyn Control<Standard> {
+        self
+    }
+
+    fn control_mut(&mut self) -> &mut dyn Control<Standard> {
+        self
+    }
+}
+
+#[test]
+fn a_node_knows_the_addresses_that_a_machine_gives_its_link() {
+    let mut node: Node<Late, Standard, 1> = Node::new(NodeConfig::DEFAULT);
+    let link = node.add(Late(NativeLink::new(1500)), Switches::DEFAULT).unwrap();
+    assert!(!node.datapath().is_local(link, &LATE));
+    node.handle_timeout(NOW, &mut |out: &mut [u8]| out.fill(0x5a));
+    assert!(node.datapath().is_local(link, &LATE));
 }
 
 proptest! {

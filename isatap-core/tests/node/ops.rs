@@ -13,6 +13,7 @@ use crate::oracle::{links, packets};
 use crate::support::*;
 use isatap_core::datapath::{IngressFilter, Switches};
 use isatap_core::engine::{Event, Machine, Verdict, Via};
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{PublishedPrefix, ResolveFailure, Resolved};
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
@@ -184,6 +185,11 @@ fn can_be_a_host(address: Ipv4Addr) -> bool {
     first != 0 && first != 127 && first < 224
 }
 
+/// The first address of a prefix.
+fn cut(address: Ipv6Addr, length: u8) -> Ipv6Addr {
+    Ipv6Prefix::new(address, length).unwrap().address()
+}
+
 fn source_of(packet: &[u8]) -> Ipv6Addr {
     let mut octets = [0; 16];
     octets.copy_from_slice(&packet[8..24]);
@@ -278,6 +284,22 @@ impl Trial {
         let woke = wakes(&node);
         let mut buffer = [0; HEADROOM + 1500];
         assert!(node.poll_transmit(&mut PacketMut::empty(&mut buffer)).unwrap().is_none() || woke);
+    }
+
+    /// Whose an address is, the datapath says in one look, and each link for itself.
+    fn knows_its_own(&self) {
+        let datapath = self.node.datapath();
+        let links = || datapath.by_precedence().map(|(id, port)| (id, port.interface.link()));
+        let toward = [v6("2001:db8:ffff::1"), v6("fe80::1"), v6("2002:c000:201::1"), v6("2001:db8:0:7::5efe:10.0.0.4")];
+        let own = links().flat_map(|(_, link)| toward.iter().filter_map(|to| link.source_for(to)).collect::<Vec<_>>());
+        let of_prefixes = |own: Ipv6Addr| [own, cut(own, 64), cut(own, 48), cut(own, 40)];
+        for address in own.flat_map(of_prefixes).chain(crate::support::traffic::addresses()) {
+            let is_on_every_link = !Ipv6Prefix::LINK_LOCAL.contains(&address);
+            for (on, _) in links() {
+                let is_own = links().any(|(id, link)| (is_on_every_link || id == on) && link.is_local(&address));
+                assert_eq!(datapath.is_local(on, &address), is_own, "{address} on {on:?}");
+            }
+        }
     }
 
     fn add_link(&mut self, kind: u8) {
@@ -509,6 +531,7 @@ fn run(answer_echo: bool, ops: &[Op]) {
         trial.apply(op);
         balanced(&trial.node);
         trial.wakes_for_output();
+        trial.knows_its_own();
     }
     trial.latest = trial.latest.max(trial.now);
     trial.timeout();
