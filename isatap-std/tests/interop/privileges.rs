@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::common::peers::{self, PREFIX, isatap_address};
 use crate::common::{
-    Daemon, Lab, Namespace, Node, PATIENCE, Wire, isatap, isatap_binary, status, wait_for, wait_until,
+    Daemon, Lab, Namespace, Node, PATIENCE, Wire, isatap, isatap_binary, status, told_line, wait_for, wait_until,
 };
 
 const HOST: &str = "host --local 10.0.0.2 --router 10.0.0.1";
@@ -344,14 +344,7 @@ fn reload_names_and_devices_change_without_privileges() {
     let socket = UnixDatagram::bind(&told).unwrap();
     fs::set_permissions(&told, fs::Permissions::from_mode(0o777)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let told_line = || loop {
-        let mut bytes = [0; 256];
-        let length = socket.recv(&mut bytes).unwrap();
-        let line = String::from_utf8_lossy(&bytes[..length]).into_owned();
-        if !line.starts_with("STATUS=") {
-            return line;
-        }
-    };
+    let told_line = || told_line(&socket);
     let notify = format!("NOTIFY_SOCKET={}", told.display());
     let file = folder.join("node.toml").display().to_string();
     let mut daemon = Daemon::start(&host, "run", "env", &[&notify, isatap_binary(), "run", &file, "--verbose"]);

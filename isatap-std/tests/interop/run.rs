@@ -4,7 +4,9 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use crate::common::peers::{Advertisement, PREFIX, isatap_address};
-use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap, isatap_binary, peers, status, wait_until};
+use crate::common::{
+    Daemon, Lab, Namespace, Node, PATIENCE, isatap, isatap_binary, peers, status, told_line, wait_until,
+};
 
 const FILE: &str = include_str!("../../../examples/direct-access.toml");
 
@@ -32,15 +34,7 @@ fn one_file_makes_an_isatap_router_a_6to4_relay_and_native_ipv6_of_one_process()
     let told = server.shared().join("notify");
     let socket = UnixDatagram::bind(&told).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let told_line = || loop {
-        let mut bytes = [0; 256];
-        let length = socket.recv(&mut bytes).unwrap();
-        let line = String::from_utf8_lossy(&bytes[..length]).into_owned();
-        // What is said of the state comes between.
-        if !line.starts_with("STATUS=") {
-            return line;
-        }
-    };
+    let told_line = || told_line(&socket);
     let tool = env!("CARGO_BIN_EXE_isatap");
     let notify = format!("NOTIFY_SOCKET={}", told.display());
     let mut daemon = Daemon::start(&server, "run", "env", &[&notify, tool, "run", &file, "--verbose"]);

@@ -1,6 +1,8 @@
 //! Processes whose start, output and end a test watches: above all our own.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::thread;
@@ -118,6 +120,22 @@ pub fn isatap(namespace: &Namespace, arguments: &str) -> Output {
 pub fn status(namespace: &Namespace, filter: &str) -> bool {
     // A daemon that does not answer prints nothing, and of nothing jq says that all is well.
     namespace.succeeds(&format!("told=$({} status -j) && printf '%s\\n' \"$told\" | jq -e '{filter}'", isatap_binary()))
+}
+
+/// What a daemon tells systemd by this socket next, but for its state, which comes between.
+pub fn told_line(socket: &UnixDatagram) -> String {
+    loop {
+        let mut bytes = [0; 256];
+        let line = match socket.recv(&mut bytes) {
+            Ok(length) => String::from_utf8_lossy(&bytes[..length]).into_owned(),
+            // A signal of another test's: with a time limit the kernel does not go on by itself.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => panic!("{error}"),
+        };
+        if !line.starts_with("STATUS=") {
+            return line;
+        }
+    }
 }
 
 /// Where this test run has built our command-line tool.

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use nix::sched::{CloneFlags, setns};
 
 pub use capture::{Capture, Packets};
-pub use daemon::{Daemon, isatap, isatap_binary, status};
+pub use daemon::{Daemon, isatap, isatap_binary, status, told_line};
 pub use flood::{Flood, destination, raw_socket};
 pub use guest::Guest;
 
