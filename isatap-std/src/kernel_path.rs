@@ -38,7 +38,7 @@
 //!   inside: where that one is wrong, so is this, and the receiver of the packet inside finds it out.
 //! - New flows, and those whose rows are void, cost the kernel's tables 2,000 writings a second at most. A new one takes the place of a
 //!   row that carried nothing lately; a row stays when the daemon has forgotten the flow; one by which
-//!   nothing goes, since its packets are not plain or come another way, is not written again and again.
+//!   nothing goes, since its packets are not plain or come another way, is written once in 10 seconds.
 //!
 //! # What it cannot do
 //!

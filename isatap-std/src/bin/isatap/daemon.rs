@@ -40,7 +40,7 @@ pub(crate) struct KernelPathArgs {
     /// Whether the kernel encapsulates and decapsulates packets of known flows itself, by programs that the
     /// daemon loads: auto by default (where it can: Linux 6.6, CAP_BPF and CAP_PERFMON, no firewall rules of IPv4; isatap
     /// status says why not), off, or require (or do not start). With require such outer packets pass no rules of
-    /// the IPv4 firewall, but for one in some seconds. Teredo's TCP stays with the daemon.
+    /// the IPv4 firewall, but for one in ten seconds. Teredo's TCP stays with the daemon.
     #[arg(long, value_enum, value_name = "WHEN")]
     pub(crate) kernel_path: Option<KernelPath>,
 }
