@@ -114,9 +114,6 @@ pub fn embedded_ipv4s(address: Ipv6Addr, known: &Known<'_>) -> EmbeddedIpv4s {
             if let Some(ipv4) = sixtofour::addr::embedded_ipv4(&address) {
                 found.push(Embedded::new(ipv4, Form::SixToFour));
             }
-            // A Teredo identifier behind another's prefix: whoever takes it
-            // for one sends UDP there.
-            teredo_identifier(&mut found, &address);
         }
         0xfe80 if high == Ipv6Prefix::LINK_LOCAL.high() => link_local(&mut found, &address),
         _ => {}
@@ -176,7 +173,7 @@ pub enum Form {
     /// A given 6rd domain. [RFC 5969 §4]
     SixRd,
     /// `2001:0::/32`, the older `3ffe:831f::/32`, or a Teredo identifier under
-    /// `fe80::/64` or `2002::/16`. [RFC 4380 §4]
+    /// `fe80::/64`. [RFC 4380 §4]
     Teredo,
     /// `::ffff:0:0/96`. [RFC 4291 §2.5.5.2]
     Mapped,
@@ -258,7 +255,7 @@ pub struct EmbeddedIpv4s {
 }
 
 impl EmbeddedIpv4s {
-    /// The most that are listed. The standards alone make at most 5 of one
+    /// The most that are listed. The standards alone make at most 4 of one
     /// address; each given prefix or domain can add one.
     pub const MAX: usize = 16;
 

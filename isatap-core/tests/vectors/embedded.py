@@ -78,7 +78,6 @@ def embedded(address, known):
         found += [entry(ipv4, "nat64") for ipv4 in plausible or ([] if found else readings[-1:])]
     elif address.sixtofour is not None:
         found.append(entry(address.sixtofour, "6to4"))
-        found += teredo_identifier(address)
     elif address in NET6("2001::/32") or address in NET6("3ffe:831f::/32"):
         server, client = at(address, (4, 5, 6, 7)), V4(int(low32(address)) ^ 0xffffffff)
         assert address.teredo in (None, (server, client))

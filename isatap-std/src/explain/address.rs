@@ -411,6 +411,12 @@ fn note(notes: &mut Vec<String>, address: &Ipv6Addr, embedded: &Embedded) {
         (Form::SixRd, _) => {
             notes.push(format!("Inside of its 6rd domain it is sent to {ipv4} in protocol 41 [S6R-21]."))
         }
+        (Form::Teredo, role) if address.is_unicast_link_local() => {
+            let (who, port) = (role.as_str(), embedded.port.unwrap_or(teredo::addr::SERVER_PORT));
+            notes.push(format!(
+                "The link-local address of a Teredo {who} at {ipv4} port {port}; nothing is sent there for it [TER-5]."
+            ));
+        }
         (Form::Teredo, Role::Server) => {
             if teredo::addr::OBSOLETE_PREFIX.contains(address) {
                 notes.push("The prefix of Windows XP, before the RFC: nothing is sent to it [TER-7].".to_owned());

@@ -221,6 +221,12 @@ fn notes_do_not_contradict_each_other() {
         assert!(!says(text, "send UDP to"), "{text}");
     }
     assert!(says("2001:0:4136:e378:8000:63bf:f7f7:f7f7", "send UDP to 8.8.8.8 port 40000"));
+    // What looks like a Teredo identifier is one under Teredo's prefixes and fe80::/64, and leads nowhere there.
+    let behind_6to4 = json("2002:808:808:0:8000:63bf:f7f7:f7f7", &Explainer::default());
+    assert_eq!((&behind_6to4["also"], behind_6to4["ipv4"].as_array().unwrap().len()), (&json!([]), 1));
+    for link_local in ["fe80::8000:f227:31b6:89fe", "fe80::8000:63bf:f7f7:f7f7", "fe80::8000:63bf:f5ff:fffe"] {
+        assert!(!says(link_local, "send UDP to") && says(link_local, "nothing is sent there for it"), "{link_local}");
+    }
 }
 
 /// Text, the address and port that it is, and what a note says of it.
