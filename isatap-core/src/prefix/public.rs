@@ -10,10 +10,26 @@ use super::special::{Kinds, has_ipv4, has_ipv6};
 /// reachable" in IANA's registry of special-purpose addresses.
 ///
 /// Not so are, in IPv4: 0/8, 10/8, 100.64/10, 127/8, 169.254/16, 172.16/12,
-/// 192.0.0/24 but for .9 and .10, 192.0.2/24, 192.88.99/24, 192.168/16,
-/// 198.18/15, 198.51.100/24, 203.0.113/24, and everything from 224/4 on. In
-/// IPv6: all outside of `2000::/3`, 2001::/23 but for its public parts,
-/// 2001:db8::/32, 3fff::/20, and the 6bone's old 3ffe::/16.
+/// 192.0.0/24, 192.0.2/24, 192.88.99/24, 192.168/16, 198.18/15, 198.51.100/24,
+/// 203.0.113/24, and everything from 224/4 on. In IPv6: all outside of
+/// `2000::/3`, 2001::/23 but for its public parts, 2001:db8::/32, 3fff::/20,
+/// and the 6bone's old 3ffe::/16.
+///
+/// Refused, too, are the addresses of services that the network around a host
+/// answers, another one at each place. The registry does not have the first,
+/// and calls the others globally reachable:
+///
+/// | address | who answers |
+/// |---|---|
+/// | 168.63.129.16 | Azure's platform, to each virtual machine: DNS, DHCP, and the "wire server" that tells agents settings and keys |
+/// | 192.0.0.9, 2001:1::1 | the NAT or firewall in front, which opens ports (PCP). RFC 7723 §4 |
+/// | 192.0.0.10, 2001:1::2 | the nearest TURN server, which relays to where its asker cannot reach. RFC 8155 |
+/// | 2001:1::3 | the nearest server that registers services for DNS-SD. RFC 9665 |
+///
+/// Public are those that anybody reaches across the Internet: AS112 servers
+/// (192.31.196/24, 192.175.48/24, 2001:4:112::/48, 2620:4f:8000::/48), relays
+/// of multicast (192.52.193/24, 2001:3::/32), and the identifiers 2001:20::/28
+/// and 2001:30::/28.
 ///
 /// Where the registry says "not applicable" or what counts is an IPv4 address
 /// inside, that one is asked: `2002::/16`, both addresses of Teredo, and
@@ -29,7 +45,7 @@ pub const fn is_public(address: IpAddr) -> bool {
 }
 
 const fn is_public_ipv4(address: Ipv4Addr) -> bool {
-    has_ipv4::<{ Kinds::GLOBAL.bits() }>(address) || !has_ipv4::<{ Kinds::all().bits() }>(address)
+    !has_ipv4::<{ Kinds::all().bits() }>(address)
 }
 
 #[expect(clippy::as_conversions, reason = "parts of a word are meant, in a const fn")]
@@ -62,14 +78,8 @@ mod tests {
             "127.0.0.0/8",
             "169.254.0.0/16",
             "172.16.0.0/12",
-            "192.0.0.0/29",
-            "192.0.0.8/32",
-            "192.0.0.11/32",
-            "192.0.0.12/30",
-            "192.0.0.16/28",
-            "192.0.0.32/27",
-            "192.0.0.64/26",
-            "192.0.0.128/25",
+            "168.63.129.16/32",
+            "192.0.0.0/24",
             "192.0.2.0/24",
             "192.88.99.0/24",
             "192.168.0.0/16",
@@ -101,9 +111,8 @@ mod tests {
         }
         // The first that match decide.
         let blocks = [
-            ("2001:1::1/128", true),
-            ("2001:1::2/128", true),
-            ("2001:1::3/128", true),
+            ("2001:1::1/128", false),
+            ("2001:1::2/127", false),
             ("2001:3::/32", true),
             ("2001:4:112::/48", true),
             ("2001:20::/28", true),
@@ -146,14 +155,16 @@ mod tests {
             "169.253.255.255",
             "169.255.0.0",
             "172.15.255.255",
+            "168.63.129.15",
+            "168.63.129.17",
             "172.32.0.0",
-            "192.0.0.9",
-            "192.0.0.10",
             "192.0.1.0",
             "192.0.3.0",
             "192.88.98.255",
             "192.88.100.0",
             "192.31.196.1",
+            "192.52.193.1",
+            "192.175.48.1",
             "192.167.255.255",
             "192.169.0.0",
             "198.17.255.255",
@@ -167,10 +178,9 @@ mod tests {
             "3ffd:ffff::",
             "3fff:1000::1",
             "2001:200::1",
-            "2001:1::1",
-            "2001:1::3",
             "2001:3::1",
             "2001:4:112::1",
+            "2620:4f:8000::1",
             "2001:20::1",
             "2001:3f:ffff::1",
             "2003::1",
@@ -190,12 +200,17 @@ mod tests {
             "100.127.255.255",
             "127.0.0.1",
             "127.255.255.255",
+            "100.100.100.200",
+            "168.63.129.16",
             "169.254.169.254",
             "172.16.0.0",
             "172.31.255.255",
             "192.0.0.0",
             "192.0.0.8",
+            "192.0.0.9",
+            "192.0.0.10",
             "192.0.0.11",
+            "192.0.0.192",
             "192.0.2.33",
             "192.88.99.1",
             "192.168.0.0",
@@ -217,7 +232,11 @@ mod tests {
             "64:ff9b:1::8.8.8.8",
             "100::1",
             "1fff:ffff::",
+            "100:0:0:1::1",
             "2001:1::",
+            "2001:1::1",
+            "2001:1::2",
+            "2001:1::3",
             "2001:1::4",
             "2001:2::1",
             "2001:10::1",

@@ -51,6 +51,8 @@ bitflags! {
         const BENCHMARK = 1 << 12;
         /// Of 6to4 relays.
         const RELAY = 1 << 13;
+        /// Of a service that the network around a host answers, another one at each place.
+        const SERVICE = 1 << 14;
 
         /// Never the source or destination of a packet between two nodes.
         const NEVER_UNICAST =
@@ -201,13 +203,17 @@ blocks! { IPV4 of Ipv4Prefix, compare_ipv4(Ipv4Addr), ipv4:
     [100, 64, 0, 0], 10, SHARED, "RFC 6598 §7", "Shared between customers of one provider, behind its NAT.";
     [127, 0, 0, 0], 8, LOOPBACK, "RFC 1122 §3.2.1.3", "Loopback: this host.";
     [169, 254, 0, 0], 16, LINK_LOCAL, "RFC 3927 §2.1", "Link-local; clouds have their metadata service here.";
+    [168, 63, 129, 16], 32, SERVICE, "Microsoft Azure", "Azure's platform answers here, to each of its virtual machines.";
     [172, 16, 0, 0], 12, PRIVATE, "RFC 1918 §3", "Private: unique within one site only.";
-    [192, 0, 0, 9], 32, GLOBAL, "RFC 7723 §4", "The nearest port control server.";
-    [192, 0, 0, 10], 32, GLOBAL, "RFC 8155", "The nearest TURN server.";
+    [192, 0, 0, 9], 32, SERVICE, "RFC 7723 §4", "The nearest port control server.";
+    [192, 0, 0, 10], 32, SERVICE, "RFC 8155", "The nearest TURN server.";
     [192, 0, 0, 0], 24, PROTOCOL, "RFC 6890 §2.2.2", "For protocols of the IETF.";
     [192, 0, 2, 0], 24, DOCUMENTATION | TEST_NET_1, "RFC 5737 §3", "For documentation.";
+    [192, 31, 196, 0], 24, AS_AROUND, "RFC 7535", "The nearest AS112 server, which answers for private addresses.";
+    [192, 52, 193, 0], 24, AS_AROUND, "RFC 7450 §7", "The nearest relay of automatic multicast tunnelling.";
     [192, 88, 99, 0], 24, RELAY, "RFC 7526 §5", "The deprecated anycast address of 6to4 relays.";
     [192, 168, 0, 0], 16, PRIVATE, "RFC 1918 §3", "Private: unique within one site only.";
+    [192, 175, 48, 0], 24, AS_AROUND, "RFC 7534", "The nearest AS112 server, which answers for private addresses.";
     [198, 18, 0, 0], 15, BENCHMARK, "RFC 2544 §C.2.2", "For benchmarks of network devices.";
     [198, 51, 100, 0], 24, DOCUMENTATION, "RFC 5737 §3", "For documentation.";
     [203, 0, 113, 0], 24, DOCUMENTATION, "RFC 5737 §3", "For documentation.";
@@ -222,9 +228,10 @@ blocks! { IPV6 of Ipv6Prefix, has_ipv6(&Ipv6Addr), ipv6:
     1, 128, LOOPBACK, "RFC 4291 §2.5.3", "Loopback: this host.";
     0x0064_ff9b_0001 << 80, 48, PRIVATE, "RFC 8215 §3", "For translators of one network.";
     0x0100 << 112, 64, RESERVED, "RFC 6666 §4", "Whatever is sent here is discarded.";
-    0x2001_0001 << 96 | 1, 128, GLOBAL, "RFC 7723 §4", "The nearest port control server.";
-    0x2001_0001 << 96 | 2, 128, GLOBAL, "RFC 8155", "The nearest TURN server.";
-    0x2001_0001 << 96 | 3, 128, GLOBAL, "RFC 9665", "The nearest server that registers services for DNS-SD.";
+    0x0100_0000_0000_0001 << 64, 64, RESERVED, "RFC 9780", "Nobody's: packets to it are for the end of an MPLS path.";
+    0x2001_0001 << 96 | 1, 128, SERVICE, "RFC 7723 §4", "The nearest port control server.";
+    0x2001_0001 << 96 | 2, 128, SERVICE, "RFC 8155", "The nearest TURN server.";
+    0x2001_0001 << 96 | 3, 128, SERVICE, "RFC 9665", "The nearest server that registers services for DNS-SD.";
     0x2001_0002 << 96, 48, BENCHMARK, "RFC 5180 §8", "For benchmarks of network devices.";
     0x2001_0003 << 96, 32, GLOBAL, "RFC 7450 §7", "Automatic multicast tunnelling.";
     0x2001_0004_0112 << 80, 48, GLOBAL, "RFC 7535", "The nearest AS112 server, which answers for private addresses.";
@@ -233,6 +240,7 @@ blocks! { IPV6 of Ipv6Prefix, has_ipv6(&Ipv6Addr), ipv6:
     0x2001_0030 << 96, 28, GLOBAL, "RFC 9374", "Identifiers of drones.";
     0x2001_0db8 << 96, 32, DOCUMENTATION, "RFC 3849 §2", "For documentation.";
     0x2001 << 112, 23, PROTOCOL, "RFC 2928 §2", "For protocols of the IETF.";
+    0x2620_004f_8000 << 80, 48, AS_AROUND, "RFC 7534", "The nearest AS112 server, which answers for private addresses.";
     0x3ffe << 112, 16, RESERVED, "RFC 3701 §2", "The 6bone, which ended in 2006.";
     0x3fff << 112, 20, DOCUMENTATION, "RFC 9637 §3", "For documentation.";
     0x5f00 << 112, 16, RESERVED, "RFC 9602 §2", "Identifiers of segment routing: no addresses.";

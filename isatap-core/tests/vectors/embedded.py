@@ -16,14 +16,25 @@ import sys
 V6, V4 = ipaddress.IPv6Address, ipaddress.IPv4Address
 NET6, NET4 = ipaddress.IPv6Network, ipaddress.IPv4Network
 
-# Not globally reachable, by the IANA special-purpose registries.
-NOT_PUBLIC_4 = [NET4(text) for text in (
-    "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 "
-    "192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4").split()]
-PUBLIC_IN_4 = [V4("192.0.0.9"), V4("192.0.0.10")]
-NOT_PUBLIC_6 = [NET6(text) for text in "2001::/23 2001:db8::/32 3fff::/20 3ffe::/16".split()]
-PUBLIC_IN_6 = [NET6(text) for text in (
-    "2001:1::1/128 2001:1::2/128 2001:1::3/128 2001:3::/32 2001:4:112::/48 2001:20::/28 2001:30::/28").split()]
+# The IANA special-purpose registries (IPv6: of 2025-10-09), by their column "Globally Reachable"; "N/A" and blocks
+# that have been given back stand as no. The smallest block counts.
+REGISTRY = {
+    True: """192.0.0.9/32 192.0.0.10/32 192.31.196.0/24 192.52.193.0/24 192.175.48.0/24 64:ff9b::/96 2001:1::1/128
+        2001:1::2/128 2001:1::3/128 2001:3::/32 2001:4:112::/48 2001:20::/28 2001:30::/28 2620:4f:8000::/48""",
+    False: """0.0.0.0/8 0.0.0.0/32 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
+        192.0.0.0/29 192.0.0.8/32 192.0.0.170/32 192.0.0.171/32 192.0.2.0/24 192.88.99.0/24 192.88.99.2/32
+        192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 240.0.0.0/4 255.255.255.255/32 ::1/128 ::/128
+        ::ffff:0:0/96 64:ff9b:1::/48 100::/64 100:0:0:1::/64 2001::/23 2001::/32 2001:2::/48 2001:10::/28
+        2001:db8::/32 2002::/16 3fff::/20 5f00::/16 fc00::/7 fe80::/10""",
+}
+# What the registries do not have: multicast, and the 6bone [RFC 3701]. Of the rest of IPv6, 2000::/3 is given out.
+OTHERS = {False: "224.0.0.0/4 3ffe::/16 ::/0", True: "2000::/3 0.0.0.0/0"}
+# Answered by the network around, whatever the registry says: Azure's platform, port control [RFC 7723], TURN
+# [RFC 8155], registration of services [RFC 9665].
+SERVICES = [ipaddress.ip_address(text) for text in
+            "168.63.129.16 192.0.0.9 192.0.0.10 2001:1::1 2001:1::2 2001:1::3".split()]
+BLOCKS = [(ipaddress.ip_network(text), reachable) for table in (REGISTRY, OTHERS)
+          for reachable, texts in table.items() for text in texts.split()]
 
 
 def low32(address):
@@ -109,17 +120,18 @@ def teredo_identifier(address):
     return [entry(ipv4, "teredo", "server" if is_server else "client", port)]
 
 
-def is_public_4(ipv4):
-    return ipv4 in PUBLIC_IN_4 or not any(ipv4 in net for net in NOT_PUBLIC_4)
+def is_reachable(address):
+    """Of the address alone, from anywhere."""
+    around = [(net.prefixlen, reachable) for net, reachable in BLOCKS
+              if net.version == address.version and address in net]
+    return address not in SERVICES and max(around)[1]
 
 
 def is_public_6(address):
     """Of the address alone; where only what is inside counts, the caller asks that anyway."""
     if address in NET6("2002::/16") or address in NET6("2001::/32") or address in NET6("64:ff9b::/96"):
         return True
-    if any(address in net for net in PUBLIC_IN_6):
-        return True
-    return address in NET6("2000::/3") and not any(address in net for net in NOT_PUBLIC_6)
+    return is_reachable(address)
 
 
 def vector(text, known=None):
@@ -127,7 +139,7 @@ def vector(text, known=None):
     found = embedded(address, known or {})
     itself = True if address.ipv4_mapped is not None else is_public_6(address)
     made = {"address": str(address), "octets": address.packed.hex(), "embedded": found,
-            "public": itself and all(is_public_4(V4(one["ipv4"])) for one in found)}
+            "public": itself and all(is_reachable(V4(one["ipv4"])) for one in found)}
     if known:
         made["known"] = known
     return made
@@ -189,7 +201,7 @@ def vectors():
 
     # Each form of each of these, and bits drawn at random around what the forms look at.
     ipv4s = """0.0.0.0 0.0.0.1 10.0.0.1 100.64.0.1 127.0.0.1 169.254.169.254 172.16.0.1 172.31.255.255 172.32.0.0
-        192.0.0.1 192.0.0.9 192.0.2.1 192.88.99.1 192.168.0.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 240.0.0.1
+        168.63.129.16 192.0.0.1 192.0.0.9 192.0.0.10 192.0.2.1 192.88.99.1 192.168.0.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 240.0.0.1
         255.255.255.255 1.1.1.1 8.8.8.8""".split()
     for text in ipv4s:
         ipv4 = int(V4(text))
@@ -208,6 +220,12 @@ def vectors():
             yield vector(V6(number))
         if ipv4 > 1:
             yield vector(V6(ipv4))
+    # The first and the last address of each block, and one beside each; IPv4 by its mapped address.
+    for net, _ in BLOCKS:
+        first, last = int(net[0]), int(net[-1])
+        for number in (first - 1, first, last, last + 1):
+            if 0 <= number < 1 << net.max_prefixlen:
+                yield vector(V6(number if net.version == 6 else 0xffff << 32 | number))
     drawn = random.Random(5214)
     heads = [0, 0x64ff9b << 32, 0x64ff9b0001 << 16, 0x2002 << 48, 0x20010000 << 32, 0x3ffe831f << 32, 0xfe80 << 48,
              0x2606 << 48, 0xff02 << 48]
