@@ -26,6 +26,7 @@ mod frame;
 mod host;
 mod packet;
 mod pasted;
+mod permits;
 mod reverse;
 mod shares;
 mod target;
@@ -40,6 +41,7 @@ pub use address::{AddressAnswer, FlagsAnswer, Ipv4Answer, Ipv4BlockAnswer};
 pub use direct_access::{DirectAccess, DirectAccessAnswer, UseAnswer};
 pub use frame::{FrameAnswer, TagAnswer};
 pub use packet::{LayerAnswer, PacketAnswer, WarningAnswer};
+pub use permits::{Policy, RefusedAnswer, Rule};
 pub use target::{Reading, Target, TargetError, sixrd_domain};
 
 /// What is known beside the standards: translators' prefixes and 6rd domains.

@@ -11,7 +11,7 @@ use isatap_core::sixrd::addr::Domain;
 use isatap_core::{sixtofour, teredo};
 use serde::Serialize;
 
-use super::{reverse, shares};
+use super::{RefusedAnswer, reverse, shares};
 
 /// What an address is, and everything that is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,6 +41,12 @@ pub struct AddressAnswer {
     /// The text that was asked about, where it had to be read as an address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<String>,
+    /// Whether a filter lets it in, where [one was asked](super::Explainer::judge).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permitted: Option<bool>,
+    /// Why the filter does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedAnswer>,
     /// The flags of a Teredo or ISATAP address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flags: Option<FlagsAnswer>,
@@ -136,6 +142,8 @@ fn explain_ipv4(address: Ipv4Addr) -> AddressAnswer {
         ipv4_blocks: Vec::new(),
         port: None,
         asked: None,
+        permitted: None,
+        refused: None,
         flags: None,
         rfc: block.map_or("RFC 791", |(_, block)| block.rfc),
         notes,
@@ -185,6 +193,8 @@ fn explain_ipv6(address: Ipv6Addr, known: &Known<'_>) -> AddressAnswer {
         ipv4_blocks: Vec::new(),
         port: None,
         asked: None,
+        permitted: None,
+        refused: None,
         flags: flags_of(&address, &found),
         rfc,
         notes,
@@ -536,6 +546,11 @@ impl fmt::Display for AddressAnswer {
         f.write_str(&self.title)?;
         if let Some(port) = self.port {
             write!(f, ", port {port}")?;
+        }
+        match (&self.refused, self.permitted) {
+            (Some(refused), _) => write!(f, "\n  permits no, {refused}")?,
+            (None, Some(_)) => write!(f, "\n  permits yes")?,
+            (None, None) => {}
         }
         write!(f, "\n  form    {} [{}]", self.kind, self.rfc)?;
         if !self.also.is_empty() {

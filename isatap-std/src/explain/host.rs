@@ -153,9 +153,8 @@ fn inet_aton(text: &str) -> Read {
     {
         note = format!("{text} is {address} to libc (a leading 0 is octal) and {other} to others.");
     }
-    let mut reading = Reading::from(Target::Address(IpAddr::V4(address)));
-    reading.notes.push(note);
-    Some(Ok(reading))
+    let target = Target::Address(IpAddr::V4(address));
+    Some(Ok(Reading { notes: vec![note], is_plain: false, ..target.into() }))
 }
 
 fn bad_part(text: &str, part: &str) -> Read {
@@ -206,6 +205,8 @@ fn url(text: &str) -> Read {
         notes.push(shown);
     }
     reading.notes.splice(0..0, notes);
+    let has_odd_signs = text.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control());
+    reading.is_plain &= user.is_none() && !is_decoded && bare == host && !has_odd_signs;
     Some(Ok(reading))
 }
 
@@ -286,11 +287,13 @@ fn name(text: &str) -> Read {
     let literal = lower.strip_suffix(".ipv6-literal.net")?;
     let (literal, _zone) = literal.split_once('s').unwrap_or((literal, ""));
     match literal.replace('-', ":").parse() {
-        Ok(address) => ok(Target::Address(IpAddr::V6(address))),
+        Ok(address) => of_name(IpAddr::V6(address), 128, 128),
         Err(_) => wrong(text, "an address with - in place of : was expected: write fe80--1.ipv6-literal.net"),
     }
 }
 
+/// Others look such a name up.
 fn of_name(address: IpAddr, length: u8, most: u8) -> Read {
-    ok(if length == most { Target::Address(address) } else { Target::Prefix(address, length) })
+    let target = if length == most { Target::Address(address) } else { Target::Prefix(address, length) };
+    Some(Ok(Reading { is_plain: false, ..target.into() }))
 }

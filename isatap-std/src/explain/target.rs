@@ -43,6 +43,8 @@ pub struct Reading {
     pub port: Option<u16>,
     /// How the text was read, where others may read it otherwise: sentences.
     pub notes: Vec<String>,
+    /// Whether all programs read it so: it is the usual text of its target, or a URL without anything odd about it.
+    pub is_plain: bool,
 }
 
 impl Reading {
@@ -74,7 +76,7 @@ impl Reading {
 
 impl From<Target> for Reading {
     fn from(target: Target) -> Self {
-        Reading { target, port: None, notes: Vec::new() }
+        Reading { target, port: None, notes: Vec::new(), is_plain: true }
     }
 }
 
@@ -118,6 +120,11 @@ impl TargetError {
     #[must_use]
     pub fn not_one(text: &str) -> Self {
         Self::of(text, "is nothing that can be explained")
+    }
+
+    /// `text` is no address, where nothing else will do.
+    pub(super) fn no_address(text: &str) -> Self {
+        TargetError(format!("{:?} is no address: give an IPv6 or IPv4 address", start_of(text)))
     }
 
     /// `text` could be the name of a file alone, and there is none.

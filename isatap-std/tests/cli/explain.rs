@@ -65,6 +65,76 @@ fn thousands_of_addresses_are_answered_rightly_and_in_order() {
     }
 }
 
+/// What a filter for public addresses is to say of each is in the vectors.
+#[test]
+fn a_filter_is_answered_for_every_vector() {
+    let file: Value = serde_json::from_str(VECTORS).unwrap();
+    let vectors = file["vectors"].as_array().unwrap();
+    let asked: Vec<&Value> = vectors.iter().filter(|vector| vector.get("known").is_none()).collect();
+    let input: String = asked.iter().map(|vector| format!("{}\n", vector["address"].as_str().unwrap())).collect();
+    let output = explain(&["-j", "--permits", "public", "-"], &input);
+    assert_eq!(output.status.code(), Some(3));
+    let answers = objects(&output);
+    assert_eq!(answers.len(), asked.len());
+    for (answer, vector) in answers.iter().zip(&asked) {
+        assert_eq!(answer["permitted"], vector["public"], "{vector}");
+        assert_eq!(answer.get("refused").is_none(), vector["public"] == true, "{answer}");
+    }
+}
+
+#[test]
+fn a_filter_tells_by_its_exit_status() {
+    let status = |arguments: &[&str], input: &str| {
+        let output = explain(&[&["-j", "--permits"], arguments].concat(), input);
+        let permitted: Vec<_> = objects(&output).iter().map(|answer| answer["permitted"].as_bool()).collect();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(error.is_empty(), output.status.code() != Some(1), "{error}");
+        (output.status.code().unwrap(), permitted)
+    };
+    const YES: Option<bool> = Some(true);
+    const NO: Option<bool> = Some(false);
+    assert_eq!(status(&["public", "8.8.8.8", "[2606:4700::1]:443"], ""), (0, vec![YES, YES]));
+    assert_eq!(status(&["public", "8.8.8.8", "2002:7f00:1::"], ""), (3, vec![YES, NO]));
+    assert_eq!(status(&["public,10.1.0.0/16", "10.1.0.1", "10.2.0.1"], ""), (3, vec![YES, NO]));
+    assert_eq!(status(&["public", "--refuses", "8.8.8.0/24", "8.8.8.8", "8.8.9.8"], ""), (3, vec![NO, YES]));
+    assert_eq!(status(&["public", "--nat64", "2600:1::/96", "2600:1::a00:1"], ""), (3, vec![NO]));
+    // Nothing that is no address gets by, whatever explain makes of it otherwise; each line has its answer.
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/mpls.pcap");
+    for no_address in
+        ["example.com", "8.8.8.0/24", "0x0000: 4500 0014", file, "", "0x450000140000000040010000080808080808"]
+    {
+        assert_eq!(status(&["public", no_address], ""), (1, vec![NO]), "{no_address}");
+        let input = format!("8.8.8.8\n{no_address}\n8.8.4.4\n");
+        assert_eq!(status(&["public", "-"], &input), (1, vec![YES, NO, YES]), "{no_address}");
+    }
+    assert_eq!(status(&["public", "-"], "\u{feff}8.8.8.8\r\n"), (0, vec![YES]));
+    // A name without addresses.
+    assert_eq!(status(&["public", "-"], ""), (1, vec![]));
+    for wrong in
+        [&["internet", "8.8.8.8"][..], &["", "8.8.8.8"], &["public"], &["public", "--direct-access", "8.8.8.8"]]
+    {
+        assert_eq!(status(wrong, ""), (1, vec![]), "{wrong:?}");
+    }
+    let text = String::from_utf8(explain(&["--permits", "public", "::ffff:10.0.0.1", "8.8.8.8"], "").stdout).unwrap();
+    assert!(text.contains("\n  permits no, 10.0.0.1 (ipv4-mapped): Private"), "{text}");
+    assert!(text.contains("8.8.8.8\n  permits yes\n"), "{text}");
+}
+
+/// A program that keeps the tool running waits for each answer.
+#[test]
+fn a_filter_answers_each_line_at_once() {
+    let mut child = spawn(&["-j", "--permits", "public", "-"]);
+    let mut stdin = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    for (address, permitted) in [("8.8.8.8", true), ("example.com", false), ("64:ff9b::7f00:1", false)] {
+        writeln!(stdin, "{address}").unwrap();
+        let answer: Value = serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
+        assert_eq!(answer["permitted"], permitted, "{answer}");
+    }
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
 #[test]
 fn a_line_that_is_no_target_keeps_its_place_and_fails_the_run() {
     let output = explain(&["-j", "-"], "::1\n\nnonsense\n10.0.0.0/8\n");

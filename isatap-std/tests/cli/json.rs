@@ -151,7 +151,10 @@ fn each_key_of_an_answer_is_documented_and_no_other() {
         ),
         ("isatap check -j", [check("tso0.pcap"), check("eth.pcap.gz")].concat()),
         ("isatap check --reasons -j", lines(&["check", "--reasons", "-j"])),
-        ("isatap explain -j ADDRESS", lines(&addresses)),
+        (
+            "isatap explain -j ADDRESS",
+            [lines(&addresses), lines(&["explain", "-j", "--permits", "public", "::ffff:10.0.0.1"])].concat(),
+        ),
         ("isatap explain --direct-access SERVER -j", lines(&["explain", "-j", "--direct-access", "131.107.0.2"])),
         ("isatap plan -j", lines(&["plan", "-j", planned.path(), "--for", "windows"])),
         ("isatap plan --list -j", lines(&["plan", "--list", "-j"])),
@@ -244,5 +247,6 @@ fn a_line_that_is_no_target_is_answered_as_documented() {
     let command = format!("echo nonsense | '{}' explain -j -", env!("CARGO_BIN_EXE_isatap"));
     let output = Command::new("sh").args(["-c", &command]).output().unwrap();
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(printed(&[answer]), documented("isatap explain -j - (a line that is no target)"));
+    let answers = [vec![answer], lines(&["explain", "-j", "--permits", "public", "nonsense"])].concat();
+    assert_eq!(printed(&answers), documented("isatap explain -j - (a line that is no target)"));
 }

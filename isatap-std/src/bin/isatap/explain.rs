@@ -8,7 +8,7 @@ use isatap_core::embedded::Nat64Prefix;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_std::capture::Reader;
 use isatap_std::explain::{
-    DirectAccess, Explainer, FrameAnswer, PacketAnswer, Piece, Pieces, Target, TargetError, sixrd_domain,
+    DirectAccess, Explainer, FrameAnswer, PacketAnswer, Piece, Pieces, Policy, Rule, Target, TargetError, sixrd_domain,
 };
 use isatap_std::text_file::{self, NotUtf8};
 use serde::Serialize;
@@ -24,6 +24,11 @@ use crate::output;
 /// or tshark -x print it, a pcap or pcapng file (also compressed by gzip or
 /// zstd), or `-`: standard input, a capture or any of the others, one answer
 /// each, in order. Needs no privilege and sends nothing.
+///
+/// With `--permits` it answers for a filter: each TARGET, or line of standard
+/// input, is an address, and gets one answer, at once. The exit status is 0
+/// when all are permitted, 3 when one is refused, 1 when one is no address or
+/// there is none.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// What to explain.
@@ -42,6 +47,12 @@ pub(crate) struct Args {
     /// its organisation's /48. May be repeated. Its NAT64 prefix is known for the targets.
     #[arg(long, value_name = "V4|PREFIX/48")]
     direct_access: Vec<DirectAccess>,
+    /// Tell whether a filter permits each address and every IPv4 address in it: `public`, addresses, prefixes.
+    #[arg(long, value_name = "RULE[,RULE…]", value_delimiter = ',', conflicts_with = "direct_access")]
+    permits: Vec<Rule>,
+    /// Refuse these, whatever --permits says, such as public addresses of your own.
+    #[arg(long, value_name = "RULE[,RULE…]", value_delimiter = ',', requires = "permits")]
+    refuses: Vec<Rule>,
 }
 
 fn nat64_prefix(text: &str) -> Result<Nat64Prefix, String> {
@@ -59,6 +70,10 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         colour: output::colour(args.json),
         out: io::BufWriter::new(output::answer()),
         explainer,
+        policy: (!args.permits.is_empty())
+            .then(|| Policy { permits: args.permits.clone(), refuses: args.refuses.clone() }),
+        judged: 0,
+        refused: false,
         packets: 0,
         last_error: None,
     };
@@ -66,17 +81,22 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         printer.answer(&server.answer())?;
     }
     for target in &args.targets {
-        if target == "-" {
-            printer.standard_input()?;
-        } else {
-            printer.argument(target)?;
+        match (&printer.policy, target.as_str()) {
+            (Some(_), "-") => printer.judge_lines()?,
+            (Some(_), text) => printer.judge(text)?,
+            (None, "-") => printer.standard_input()?,
+            (None, text) => printer.argument(text)?,
         }
     }
     printer.out.flush()?;
     match printer.last_error {
         // One line is on standard error already for each but the last.
         Some(error) => Err(Failure::Usage(error)),
-        None => Ok(Status::Done),
+        // A name without addresses is not permitted.
+        None if printer.policy.is_some() && printer.judged == 0 => {
+            Err(Failure::Usage("no address to judge: standard input is empty".to_owned()))
+        }
+        None => Ok(if printer.refused { Status::Problems } else { Status::Done }),
     }
 }
 
@@ -85,6 +105,12 @@ struct Printer<W: Write> {
     colour: bool,
     out: W,
     explainer: Explainer,
+    /// The filter that is asked about.
+    policy: Option<Policy>,
+    /// How many addresses it was asked about.
+    judged: u64,
+    /// Whether it refused one.
+    refused: bool,
     /// How many packets were answered, over all targets.
     packets: u64,
     /// What went wrong last; told at the end, with the exit status.
@@ -92,9 +118,31 @@ struct Printer<W: Write> {
 }
 
 impl<W: Write> Printer<W> {
+    /// One address a line, whatever else the line could be.
+    fn judge_lines(&mut self) -> Result<(), Failure> {
+        for line in io::stdin().lock().split(b'\n') {
+            self.judge(String::from_utf8_lossy(&line.map_err(unreadable)?).trim_start_matches(text_file::MARK))?;
+        }
+        Ok(())
+    }
+
+    /// What is no address is not permitted, and has its place among the answers.
+    fn judge(&mut self, text: &str) -> Result<(), Failure> {
+        let Some(policy) = &self.policy else { return Ok(()) };
+        self.judged += 1;
+        match self.explainer.judge(text, policy) {
+            Ok(answer) => {
+                self.refused |= answer.permitted != Some(true);
+                self.answer(&answer)?;
+            }
+            Err(error) => self.error(text, true, error.to_string())?,
+        }
+        // Who asks line by line waits for it.
+        Ok(self.out.flush()?)
+    }
+
     /// A capture, or one target a line.
     fn standard_input(&mut self) -> Result<(), Failure> {
-        let unreadable = |error| Failure::Usage(format!("reading targets from standard input: {error}"));
         let mut input = io::stdin().lock();
         let begin = input.fill_buf().map_err(unreadable)?;
         if !Reader::recognises(begin) {
@@ -122,9 +170,7 @@ impl<W: Write> Printer<W> {
                     return pieces.end().try_for_each(|piece| self.one(piece, true));
                 }
                 Ok(_) => {}
-                Err(error) => {
-                    return Err(Failure::Usage(format!("reading targets from standard input: {error}")));
-                }
+                Err(error) => return Err(unreadable(error)),
             }
             let text = String::from_utf8_lossy(&line);
             for piece in pieces.line(&text) {
@@ -210,8 +256,9 @@ impl<W: Write> Printer<W> {
     /// status tells of it at the end.
     fn error(&mut self, text: &str, is_line: bool, error: String) -> Result<(), Failure> {
         if self.json && is_line {
-            serde_json::to_writer(&mut self.out, &ErrorLine { target: text, error: &error })
-                .map_err(io::Error::from)?;
+            let permitted = self.policy.as_ref().map(|_| false);
+            let line = ErrorLine { target: text, error: &error, permitted };
+            serde_json::to_writer(&mut self.out, &line).map_err(io::Error::from)?;
             self.out.write_all(b"\n")?;
         }
         if let Some(earlier) = self.last_error.replace(error) {
@@ -226,4 +273,10 @@ impl<W: Write> Printer<W> {
 struct ErrorLine<'a> {
     target: &'a str,
     error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permitted: Option<bool>,
+}
+
+fn unreadable(error: io::Error) -> Failure {
+    Failure::Usage(format!("reading targets from standard input: {error}"))
 }
