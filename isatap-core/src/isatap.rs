@@ -28,12 +28,20 @@
 //! routers, and the list of routers may lack one.
 
 pub mod addr;
+#[cfg(feature = "machines")]
 pub mod host;
+#[cfg(feature = "machines")]
 pub mod ingress;
+#[cfg(feature = "machines")]
 pub mod link;
+#[cfg(feature = "machines")]
 pub mod prl;
+#[cfg(feature = "machines")]
 pub mod router;
 
+#[cfg(feature = "machines")]
 pub use host::{HostConfig, HostInterface, LinkLocal, ResolveFailure, Resolved, SolicitDestination};
+#[cfg(feature = "machines")]
 pub use link::IsatapLink;
+#[cfg(feature = "machines")]
 pub use router::{CheckNeighbors, OfferDefault, PublishedPrefix, RouterConfig, RouterInterface};

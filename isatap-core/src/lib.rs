@@ -61,7 +61,15 @@
 //!
 //! # Features
 //!
-//! None is on by default, and none changes what the others do: `serde` writes
+//! `machines`, which is on by default, is everything but addresses. A filter
+//! needs less, and compiles in about a second: [`embedded`], [`prefix`],
+//! [`error`] and the modules `addr` of the mechanisms are the feature `embedded`.
+//!
+//! ```toml
+//! isatap-core = { version = "0.1", default-features = false, features = ["embedded"] }
+//! ```
+//!
+//! The others are off, and none changes what another one does: `serde` writes
 //! and reads prefixes as text, `defmt` logs what firmware logs.
 //!
 //! # What it does not do
@@ -79,42 +87,61 @@
 //! Requirements are cited as `ISA-42 [RFC 5214 §7.3]` beside the code that
 //! keeps them; tests carry the same number.
 #![no_std]
+#![cfg_attr(not(feature = "machines"), allow(dead_code, reason = "what machines alone ask of addresses and prefixes"))]
 
+#[cfg(feature = "machines")]
 pub mod drop_reason;
 pub mod error;
+#[cfg(feature = "machines")]
 pub mod time;
 
+#[cfg(feature = "machines")]
 pub mod capacity;
+#[cfg(feature = "machines")]
 pub mod packet;
 pub mod prefix;
+#[cfg(feature = "machines")]
 pub mod wire;
 
+#[cfg(feature = "machines")]
 pub mod engine;
+#[cfg(feature = "machines")]
 pub mod nd;
+#[cfg(feature = "machines")]
 pub mod proto41;
+#[cfg(feature = "machines")]
 pub mod route;
+#[cfg(feature = "machines")]
 pub mod select;
 
+#[cfg(feature = "machines")]
 pub mod interface;
+#[cfg(feature = "machines")]
 pub mod link;
 
+#[cfg(feature = "machines")]
 pub mod compatible;
+#[cfg(feature = "machines")]
 pub mod configured;
 pub mod isatap;
+#[cfg(feature = "machines")]
 pub mod lan;
 pub mod sixrd;
 pub mod sixtofour;
 pub mod teredo;
 
+#[cfg(feature = "machines")]
 pub mod datapath;
 pub mod embedded;
+#[cfg(feature = "machines")]
 pub mod node;
+#[cfg(feature = "machines")]
 pub mod pretty;
 
 #[cfg(feature = "defmt")]
 mod defmt_format;
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "machines"))]
 #[doc = include_str!("../../README.md")]
 mod readme {}
 

@@ -23,14 +23,23 @@
 //! Internet nobody knows the source.
 
 pub mod addr;
+#[cfg(feature = "machines")]
 pub mod dhcp;
+#[cfg(feature = "machines")]
 pub mod edge;
+#[cfg(feature = "machines")]
 pub mod ingress;
+#[cfg(feature = "machines")]
 pub mod link;
+#[cfg(feature = "machines")]
 pub mod relay;
 
 pub use addr::{Domain, DomainError};
+#[cfg(feature = "machines")]
 pub use dhcp::SixRdOption;
+#[cfg(feature = "machines")]
 pub use edge::{ConfigureError, EdgeConfig, EdgeInterface, POLICY};
+#[cfg(feature = "machines")]
 pub use link::SixRdLink;
+#[cfg(feature = "machines")]
 pub use relay::{RelayConfig, RelayInterface};

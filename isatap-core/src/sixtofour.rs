@@ -27,11 +27,18 @@
 //! [`Strict`](crate::datapath::IngressFilter::Strict) filter (`S64-25`).
 
 pub mod addr;
+#[cfg(feature = "machines")]
 pub mod ingress;
+#[cfg(feature = "machines")]
 pub mod link;
+#[cfg(feature = "machines")]
 pub mod relay;
+#[cfg(feature = "machines")]
 pub mod router;
 
+#[cfg(feature = "machines")]
 pub use link::SixToFourLink;
+#[cfg(feature = "machines")]
 pub use relay::{RelayConfig, RelayInterface};
+#[cfg(feature = "machines")]
 pub use router::{Relay, RouterConfig, RouterInterface};

@@ -24,13 +24,23 @@
 //! packet.
 
 pub mod addr;
+#[cfg(feature = "machines")]
 pub mod authentication;
+#[cfg(feature = "machines")]
 mod carried;
+#[cfg(feature = "machines")]
 pub mod client;
+#[cfg(feature = "machines")]
 pub mod ingress;
+#[cfg(feature = "machines")]
 mod interval;
+#[cfg(feature = "machines")]
 pub mod packet;
+#[cfg(feature = "machines")]
 pub mod peer;
+#[cfg(feature = "machines")]
 pub mod qualify;
+#[cfg(feature = "machines")]
 pub mod relay;
+#[cfg(feature = "machines")]
 pub mod server;

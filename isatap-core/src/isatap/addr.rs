@@ -15,7 +15,6 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::prefix::special::{Kinds, has_ipv4};
 use crate::prefix::{Ipv6Prefix, halves, is_never_unicast};
-use crate::wire::field::bytes_at;
 
 /// The upper half of the identifier with u = 0: `00-00-5E-FE`.
 const LOCAL: u32 = 0x0000_5efe;
@@ -80,8 +79,9 @@ pub const fn embedded_ipv4(address: &Ipv6Addr) -> Option<Ipv4Addr> {
 #[inline(always)]
 pub(crate) fn embeds(address: &Ipv6Addr, ipv4: Ipv4Addr) -> bool {
     let octets = &address.octets();
-    u32::from_ne_bytes(bytes_at::<8, 4, 16>(octets)) & ALL_BUT_U == u32::from_ne_bytes(LOCAL.to_be_bytes())
-        && bytes_at::<12, 4, 16>(octets) == ipv4.octets()
+    let [_, _, _, _, _, _, _, _, upper @ .., _, _, _, _] = *octets;
+    u32::from_ne_bytes(upper) & ALL_BUT_U == u32::from_ne_bytes(LOCAL.to_be_bytes())
+        && octets.last_chunk() == Some(&ipv4.octets())
 }
 
 /// Whether `ipv4` is known to be globally unique, so that u = 1.
