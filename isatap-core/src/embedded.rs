@@ -46,26 +46,33 @@
 //!    address.
 //! 2. **Checking the name, connecting by name.** The second look-up can give
 //!    another answer (DNS rebinding). Resolve once, check every address,
-//!    connect to an address that was checked; `examples/ssrf_filter.rs` does.
+//!    connect to an address that was checked.
 //! 3. **Checking the first address.** The library under you tries them all.
 //! 4. **Following redirects unchecked.** Each `Location` is a new target: a
 //!    new name, a new resolution, a new check.
-//! 5. **A list of what is bad.** `is_loopback`, `is_private` and friends of
+//! 5. **A resolver hook taken for the filter.** HTTP clients do not ask it
+//!    about hosts that are numbers: `http://127.0.0.1`, `http://2130706433`,
+//!    `http://0x7f.1` and `http://[::ffff:127.0.0.1]` go past it.
+//! 6. **A proxy from the environment**, which connects in the filter's place.
+//! 7. **A list of what is bad.** `is_loopback`, `is_private` and friends of
 //!    most standard libraries know nothing of the forms above. Say what is
 //!    good ([`is_public`](crate::prefix::is_public)) and ask it about
 //!    everything.
-//! 6. **An empty answer taken for yes.** `embedded_ipv4s(a).all(ok)` is true
+//! 8. **An empty answer taken for yes.** `embedded_ipv4s(a).all(ok)` is true
 //!    for `fe80::1` and for `fd00::1`: nothing is embedded. Hence [`permits`].
-//! 7. **Forgetting your own network's prefixes.** `Known` takes the NAT64
+//! 9. **Forgetting your own network's prefixes.** `Known` takes the NAT64
 //!    prefixes and 6rd domains that are in use where the filter runs; an
 //!    address alone does not show them. (RFC 7050 tells a host its NAT64
 //!    prefix.)
-//! 8. **Believing that tunnels are gone.** A form is refused here whether or
-//!    not this host has such an interface: the next router may.
-//! 9. **Forgetting 0.0.0.0.** `0.0.0.0` and `::` reach the local host on
-//!    Linux. Neither is public.
-//! 10. **Filtering only connects.** A proxy, a PAC file or a `Host` header
-//!     sees names again. An egress firewall remains the second line.
+//! 10. **Believing that tunnels are gone.** A form is refused here whether or
+//!     not this host has such an interface: the next router may.
+//! 11. **Forgetting 0.0.0.0.** `0.0.0.0` and `::` reach the local host on
+//!     Linux. Neither is public.
+//! 12. **Filtering only connects.** A PAC file or a `Host` header sees names
+//!     again. An egress firewall remains the second line.
+//!
+//! `examples/filters` has a client without them for the standard library,
+//! ureq, hyper and reqwest, and tests that show each library's own mistake.
 //!
 //! What an address cannot show: names that resolve inwards by way of a public
 //! address (a reverse proxy, NAT hairpins), and translators whose prefix
