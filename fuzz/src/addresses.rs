@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use isatap_core::embedded::{Form, Kind, Known, classify, embedded_ipv4s, permits};
+use isatap_core::prefix::is_public;
 use isatap_core::{isatap, sixtofour, teredo};
 
 /// The forms that need no configuration, from the bytes of the address.
@@ -37,6 +38,13 @@ pub fn embedded(data: &[u8]) {
     let listed: Vec<_> = found.map(|one| (one.form, one.address)).collect();
     for one in expected(*octets) {
         assert!(listed.contains(&one), "{address}: {one:?} is missing in {listed:?}");
+    }
+    // Behind a 6to4 prefix there are sites, whose hosts may have ISATAP identifiers.
+    let is_of_6to4 = |form: &Form| matches!(form, Form::SixToFour | Form::Isatap);
+    assert!(octets[..2] != [0x20, 0x02] || listed.iter().all(|(form, _)| is_of_6to4(form)), "{address}: {listed:?}");
+    // What is public holds public addresses only.
+    if permits(address.into(), &Known::NONE, is_public) {
+        assert!(listed.iter().all(|(_, hidden)| is_public(IpAddr::V4(*hidden))), "{address}: {listed:?}");
     }
     // A yes needs a yes for everything; asked about each, it is refused for each.
     assert!(permits(address.into(), &Known::NONE, |_| true));

@@ -23,7 +23,7 @@
 //! | `node_operations` | `node::AnyNode` of any links, `sixtofour::RouterInterface`, `sixtofour::RelayInterface`, `sixrd::EdgeInterface`, `sixrd::RelayInterface`, `compatible::CompatibleInterface`, `lan::LanInterface`, `configured::ConfiguredInterface`, `link::NativeLink`, `datapath`, and the above | the same, and nothing enters that the rules of no link let in |
 //! | `decisions` | `datapath::Decisions` in nodes of any links | two nodes of which one remembers decisions agree in verdicts, bytes, counters and events |
 //! | `wire_views` | `wire::ipv4`, `ipv6`, `udp`, `icmpv4`, `icmpv6`, `proto41::icmp` | lengths and sums; headers are written as they were read |
-//! | `embedded` | `embedded`, `isatap::addr`, `sixtofour::addr`, `teredo::addr`, `sixrd::addr` | nothing hidden is missed; a yes is never empty |
+//! | `embedded` | `embedded`, `isatap::addr`, `sixtofour::addr`, `teredo::addr`, `sixrd::addr` | nothing hidden is missed; a yes is never empty; what is public hides nothing else |
 //! | `explain` | `pretty` | any bytes are explained, in bounded room; layers lie inside the packet |
 //! | `teredo_datagram` | `teredo::packet`, `teredo::ingress` | the same answer as a second reading of RFC 4380 and 6081, typed errors included; what is read is written the same |
 //! | `teredo_client_operations` | `teredo::client`, `teredo::qualify`, `teredo::peer`, `teredo::authentication` | the contract of a machine; a peer is believed only where it has shown itself, the mapping only by who was asked |
@@ -31,6 +31,7 @@
 //! | `teredo_relay_operations` | `teredo::relay`, `teredo::peer` | the contract; as for the client, and no more bubbles than were asked for |
 //! | `prefix_text` | `prefix` parsers | what is read is written the same |
 //! | `endpoint_text` | none of it: `spec::{Listen, Target, PortProxy}` of isatap-std | what is read is written the same; no rule that is let through connects to where it listens |
+//! | `address_text` | none of it: `explain::Reading` of isatap-std | an address that is plain text stands in it, and is read as itself |
 //! | `pasted_text` | none of it: `explain::pasted` of isatap-std | what is taken for a packet stands in the text; what is written is read the same |
 //! | `captures` | none of it: `capture` and `check` of isatap-std | frames are parts of the file, packets of the frame; a plain pcap file has the frames of a second reading; a refusal has a reason |
 //! | `name_answers` | none of it: `resolve` of isatap-std | an answer by LLMNR or NetBIOS has the identification, flags and addresses of a second reading; lines of lmhosts have the name |
@@ -80,7 +81,7 @@ pub use oracle::selection::address_selection;
 pub use oracle::tunnels::{link_pairs, tunnel_packet};
 pub use oracle::twins::decisions;
 pub use outer::outer_packet;
-pub use pasted_text::pasted_text;
+pub use pasted_text::{address_text, pasted_text};
 pub use routes::{fib, route_operations};
 pub use teredo::teredo_datagram;
 pub use teredo_machines::{teredo_client_operations, teredo_relay_operations, teredo_server_operations};
@@ -92,6 +93,7 @@ pub type Body = fn(&[u8]);
 /// Name and body of each target.
 pub const TARGETS: &[(&str, Body)] = &[
     ("address_selection", address_selection),
+    ("address_text", address_text),
     ("captures", captures),
     ("decisions", decisions),
     ("embedded", embedded),

@@ -1,16 +1,32 @@
-//! Packets in pasted text.
+//! Packets and addresses in pasted text.
 
-pub use explain::pasted_text;
+pub use explain::{address_text, pasted_text};
 
 // The tool's own reader, which needs nothing but the standard library. Its items are for the module
 // that it stands in.
 #[path = "../../isatap-std/src/explain"]
 mod explain {
+    mod host;
     mod pasted;
+    #[allow(dead_code, reason = "its errors are the tool's")]
+    mod target;
 
     use std::fmt::Write as _;
 
     use pasted::{Found, ip_start, pieces};
+    use target::{Reading, Target};
+
+    /// An address that all programs read alike stands in the text as it is
+    /// usually written. That, too, is read so, whatever the text was.
+    pub fn address_text(data: &[u8]) {
+        let text = String::from_utf8_lossy(data);
+        let Ok(Reading { target: Target::Address(address), is_plain, .. }) = Reading::new(&text) else { return };
+        assert_eq!(Reading::new(&address.to_string()), Ok(Target::Address(address).into()));
+        let mut words = text.split(|c: char| !c.is_ascii_hexdigit() && c != ':' && c != '.');
+        let is_it = |word: &str| word.parse() == Ok(address);
+        let stands = words.any(|word| is_it(word) || word.rsplit_once(':').is_some_and(|(host, _)| is_it(host)));
+        assert!(stands || !is_plain, "{text:?} is not {address} to all");
+    }
 
     /// Any text is read without a panic, and what is taken for a packet stands in
     /// it digit by digit. A packet that is written as a tool does is read as
