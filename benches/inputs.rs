@@ -47,7 +47,7 @@ pub fn host() -> &'static mut IsatapHost<Standard> {
 pub fn taught<D: Remember>(host: &'static mut IsatapHost<Standard, D>) -> &'static mut IsatapHost<Standard, D> {
     let mut entropy = |out: &mut [u8]| out.fill(0x5a);
     host.set_locators(NOW, &[HOST.into()]).expect("room for one locator");
-    host.routers_resolved(NOW, Ok(Resolved { addresses: &[ROUTER], ttl: Some(Duration::from_secs(3600)) }))
+    host.routers_resolved(NOW, Ok(Resolved { addresses: &[ROUTER], ttl: Some(Duration::from_secs(3600).into()) }))
         .expect("room for one router");
     settle(host, &mut entropy);
     let mut buffer = vec![0; 512];

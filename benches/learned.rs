@@ -57,8 +57,11 @@ pub fn receive(host: &mut IsatapHost<Standard>, (outer, packet): &mut Arrived) -
 fn host() -> &'static mut IsatapHost<Standard> {
     let host = Box::leak(Box::new(IsatapHost::<Standard>::host(HostConfig::DEFAULT)));
     host.set_locators(NOW, &[HOST.into()]).expect("room for one locator");
-    host.routers_resolved(NOW, Ok(Resolved { addresses: &[ROUTER, OTHER], ttl: Some(Duration::from_secs(3600)) }))
-        .expect("room for two routers");
+    host.routers_resolved(
+        NOW,
+        Ok(Resolved { addresses: &[ROUTER, OTHER], ttl: Some(Duration::from_secs(3600).into()) }),
+    )
+    .expect("room for two routers");
     for number in 0..OTHERS {
         let route = Route::via(prefix(1000 + number), LinkId(0), addr::link_local(ROUTER), Origin::Manual);
         host.insert_route(route).expect("room");

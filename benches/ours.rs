@@ -124,7 +124,7 @@ pub fn router_advertisement(packet: &[u8]) -> Option<(u32, u32, u8)> {
             _ => {}
         }
     }
-    Some((u32::try_from(advertisement.router_lifetime().as_secs()).ok()?, mtu, length))
+    Some((advertisement.router_lifetime().secs(), mtu, length))
 }
 
 /// A Router Solicitation with its IPv6 header and checksum.

@@ -5,8 +5,8 @@
 //! what was delivered, sent, taken or dropped, and no deadline survives
 //! being served.
 
+use isatap_core::time::Duration;
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use isatap_core::capacity::{Capacity, Small};
 use isatap_core::datapath::Switches;

@@ -1,7 +1,7 @@
 //! Lists of operations on a node of any links, whose addresses, domains and
 //! routes change under it.
 
-use std::time::Duration;
+use isatap_core::time::Duration;
 
 use isatap_core::capacity::{Capacity, Small, Standard};
 use isatap_core::datapath::{IngressFilter, Switches};

@@ -8,8 +8,14 @@
 //! A full table is loud: [`TableFull`](crate::error::TableFull) from
 //! the call, or an event, or a counted drop. What is evicted, if anything, is
 //! written beside the table.
+//!
+//! A table of no rows is off: what belongs in it is passed over in silence, and
+//! the code for it folds away. So do the [`Parts`] that a capacity leaves out.
+//! [`Minimal`] is what is left for the smallest flash.
 
 use core::net::Ipv6Addr;
+
+use bitflags::bitflags;
 
 use crate::drop_reason::Tally;
 use crate::packet::LinkId;
@@ -26,7 +32,9 @@ pub trait Capacity: Copy + 'static {
     type PotentialRouters: Count;
     /// Prefixes that one interface has learned or publishes.
     type Prefixes: Count;
-    /// Routes of a node.
+    /// Routes of a node; none: each packet goes by the way that its
+    /// [link knows](crate::link::Link::next_hop), which is enough for a node of
+    /// one link. No [`Event::Route`](crate::engine::Event::Route) is told then.
     type Routes: Count;
     /// Neighbours of one interface under unreachability detection.
     type Neighbors: Count;
@@ -59,6 +67,51 @@ pub trait Capacity: Copy + 'static {
     type Tally: Tally;
     /// Routes behind the route table, of a router with many: `()`, none.
     type FullTable: FullTable;
+    /// What is compiled in, where that is not everything.
+    const PARTS: Parts = Parts::all();
+}
+
+bitflags! {
+    /// What a machine can do without. A part that a [`Capacity`] leaves out takes
+    /// no code; what it would have done is not done, whatever the configuration
+    /// says.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Parts: u16 {
+        /// ICMPv6 errors: to who sends what cannot be sent on, and of ICMPv4
+        /// errors about packets of theirs. Without it such packets are dropped
+        /// and counted. Do not leave it out of what forwards: a sender that hears
+        /// of no [MTU](crate::engine::Event::Mtu) needs "packet too big".
+        /// `TUN-42`, `NDP-60 [RFC 4443 §2.4]`
+        const ERRORS = 1;
+        /// Echo requests, if
+        /// [`answer_echo`](crate::node::NodeConfig::answer_echo) is set.
+        /// `NDP-65`
+        const ECHO = 1 << 1;
+        /// Route information options; without it a host is of type A or B.
+        /// `NDP-36 [RFC 4191 §3.1]`
+        const ROUTE_INFORMATION = 1 << 2;
+        /// Redirects; without it a host goes on to send by the router.
+        /// `ISA-46 [RFC 4861 §8.3]`
+        const REDIRECTS = 1 << 3;
+        /// The address checks against routing loops, of links whose
+        /// [switches](crate::datapath::Switches::loop_checks) ask for them. What
+        /// has one link and does not forward closes no loop.
+        /// `SEC-3 [RFC 6324 §3.3]`
+        const LOOP_CHECKS = 1 << 4;
+        /// That links and routers share the rows of full tables equally. Without
+        /// it who comes first has the row.
+        const SHARES = 1 << 5;
+        /// Shortcuts to what is decided of most packets. Without them each packet
+        /// takes the longer way, to the same decision.
+        const SHORTCUTS = 1 << 6;
+        /// Packets that stand for several, whose
+        /// [segment size](crate::packet::PacketMut::set_segment_size) is set.
+        /// Without it they count whole.
+        const OFFLOAD = 1 << 7;
+        /// Questions to relays of 6to4 and 6rd, whether they are there. `S64-35`,
+        /// `S6R-50`
+        const PROBES = 1 << 8;
+    }
 }
 
 /// Routes of a router that has more than a route table is for, in memory of its
@@ -125,6 +178,76 @@ impl Capacity for Small {
     type FullTable = ();
 }
 
+/// For the smallest flash: one locator, two routers and prefixes, and of the
+/// [`Parts`] none.
+///
+/// What a node of this size does without, besides: path MTUs (packets are as
+/// large as the link's MTU says, whatever ICMPv4 errors tell), unreachability
+/// detection of neighbours (`ISA-48`), DNS servers and search domains, members
+/// (`SEC-2`), known routers (`SEC-4`) and Identifications that are counted by
+/// pair (`TUN-7`: one counter for all). Whatever a peer must be refused for is
+/// refused as anywhere else.
+///
+/// Take it for what has one link and does not forward. A router takes
+/// [`Small`], or a size of its own.
+#[derive(Clone, Copy, Debug)]
+pub enum Minimal {}
+
+impl Capacity for Minimal {
+    type Locators = N<1>;
+    type PotentialRouters = N<2>;
+    type Prefixes = N<2>;
+    type Routes = N<0>;
+    type Neighbors = N<0>;
+    type CheckedNeighbors = N<0>;
+    type PathMtus = N<0>;
+    type Solicitations = N<0>;
+    type Answered = N<0>;
+    type DnsServers = N<0>;
+    type SearchDomains = N<0>;
+    type Members = N<0>;
+    type KnownRouters = N<0>;
+    type Addresses = N<3>;
+    type Identifications = N<0>;
+    type Refusals = N<0>;
+    type Tally = u16;
+    type FullTable = ();
+    const PARTS: Parts = Parts::empty();
+}
+
+/// For a router with one tunnel in the smallest flash: [`Minimal`] with ICMPv6
+/// errors and the checks against routing loops, which who forwards has to have.
+///
+/// What it does without, besides: asking whether neighbours are there (`SEC-1`,
+/// whatever the configuration says), telling hosts that did not ask of changes
+/// and of its end (`ISA-56`, `NDP-42`; they hear when they ask again). Its
+/// upstream router is the [gateway](crate::link::NativeLink::set_gateway) of the
+/// native link.
+#[derive(Clone, Copy, Debug)]
+pub enum MinimalRouter {}
+
+impl Capacity for MinimalRouter {
+    type Locators = N<1>;
+    type PotentialRouters = N<1>;
+    type Prefixes = N<2>;
+    type Routes = N<0>;
+    type Neighbors = N<0>;
+    type CheckedNeighbors = N<0>;
+    type PathMtus = N<0>;
+    type Solicitations = N<4>;
+    type Answered = N<0>;
+    type DnsServers = N<0>;
+    type SearchDomains = N<0>;
+    type Members = N<0>;
+    type KnownRouters = N<0>;
+    type Addresses = N<3>;
+    type Identifications = N<0>;
+    type Refusals = N<0>;
+    type Tally = u16;
+    type FullTable = ();
+    const PARTS: Parts = Parts::ERRORS.union(Parts::LOOP_CHECKS);
+}
+
 /// For programs: room for a site with several routers and prefixes.
 #[derive(Clone, Copy, Debug)]
 pub enum Standard {}
@@ -152,6 +275,8 @@ impl Capacity for Standard {
 
 /// A number of rows, at most 65,535, as a type.
 pub trait Count: Copy + 'static {
+    /// That number.
+    const ROWS: usize;
     /// An array of that many rows.
     type Of<T: Row>: Array<T>;
     /// A table of at most that many rows: that of [`N`].
@@ -164,8 +289,9 @@ pub trait Count: Copy + 'static {
 pub enum N<const COUNT: usize> {}
 
 impl<const COUNT: usize> Count for N<COUNT> {
+    const ROWS: usize = COUNT;
     type Of<T: Row> = [T; COUNT];
-    type Vec<T: Copy> = heapless::Vec<T, COUNT, u16>;
+    type Vec<T: Copy> = List<T, COUNT>;
 }
 
 /// The array of `K` rows of `T`.
@@ -197,73 +323,130 @@ impl<T: Row, const N: usize> Array<T> for [T; N] {
 pub(crate) type Vec<T, K> = <K as Count>::Vec<T>;
 
 mod sealed {
-    use core::ops::DerefMut;
-
-    use heapless::VecView;
+    use core::ops::{Deref, DerefMut};
 
     use crate::error::{Table, TableFull};
 
-    /// A `heapless::Vec` of any size.
-    pub trait Bounded<T>: Clone + DerefMut<Target = [T]> {
+    /// A `heapless::Vec`, whose rows the compiler knows to be none where there
+    /// is no room for one.
+    #[derive(Clone)]
+    pub struct List<T: Copy, const COUNT: usize>(heapless::Vec<T, COUNT, u16>);
+
+    impl<T: Copy, const COUNT: usize> Deref for List<T, COUNT> {
+        type Target = [T];
+
+        #[inline(always)]
+        fn deref(&self) -> &[T] {
+            if COUNT == 0 { &[] } else { &self.0 }
+        }
+    }
+
+    impl<T: Copy, const COUNT: usize> DerefMut for List<T, COUNT> {
+        #[inline(always)]
+        fn deref_mut(&mut self) -> &mut [T] {
+            if COUNT == 0 { &mut [] } else { &mut self.0 }
+        }
+    }
+
+    /// A [`List`] of any size.
+    pub trait Bounded<T: Copy>: Clone + DerefMut<Target = [T]> {
         /// No rows.
         const EMPTY: Self;
 
-        /// The table without its size.
-        fn view(&self) -> &VecView<T, u16>;
+        /// How many rows there may be.
+        const CAPACITY: usize;
 
-        /// The table without its size, to be changed.
-        fn view_mut(&mut self) -> &mut VecView<T, u16>;
+        /// Keeps so many rows from the front.
+        fn truncate(&mut self, len: usize);
+
+        /// Appends a row.
+        ///
+        /// # Errors
+        /// [`TableFull`], which names `table`; nothing changed.
+        fn add(&mut self, row: T, table: Table) -> Result<(), TableFull>;
 
         /// The rows, for code that every packet runs through. That there are no
         /// more than the capacity is said once more: a kernel's verifier of BPF
         /// programs takes the stored length for any number.
         #[inline(always)]
         fn bounded(&self) -> &[T] {
-            self.get(..self.len().min(self.view().capacity())).unwrap_or(&[])
+            self.get(..self.len().min(Self::CAPACITY)).unwrap_or(&[])
         }
 
-        /// Appends a row.
-        ///
-        /// # Errors
-        /// [`TableFull`], which names `table`; nothing changed.
-        fn add(&mut self, row: T, table: Table) -> Result<(), TableFull> {
-            self.view_mut().push(row).map_err(|_| TableFull::new(table))
+        /// Whether there is no room for another row.
+        fn is_full(&self) -> bool {
+            self.len() >= Self::CAPACITY
+        }
+
+        /// Removes all rows.
+        fn clear(&mut self) {
+            self.truncate(0);
         }
 
         /// Removes the row at `index`; the ones behind it move up. (The
         /// library's `remove` can panic.)
-        fn take(&mut self, index: usize) -> Option<T>
-        where
-            T: Copy,
-        {
+        fn take(&mut self, index: usize) -> Option<T> {
             let mut rows = self.get_mut(index..)?.iter_mut();
             let mut place = rows.next()?;
             let taken = *place;
             for row in rows {
-                *place = *row;
+                write(place, row);
                 place = row;
             }
-            self.view_mut().pop();
+            self.truncate(self.len().wrapping_sub(1));
             Some(taken)
+        }
+
+        /// Keeps the rows that `keep`, which may change them, says yes to.
+        fn keep(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
+            let mut kept = 0_usize;
+            for at in 0..self.len() {
+                if !self.get_mut(at).is_some_and(&mut keep) {
+                    continue;
+                }
+                // Each row is in its place until one went.
+                if let Some((before, rest)) = self.split_at_mut_checked(at)
+                    && let (Some(place), Some(row)) = (before.get_mut(kept), rest.first())
+                {
+                    write(place, row);
+                }
+                kept = kept.wrapping_add(1);
+            }
+            self.truncate(kept);
         }
     }
 
-    impl<T: Copy, const COUNT: usize> Bounded<T> for heapless::Vec<T, COUNT, u16> {
-        const EMPTY: Self = heapless::Vec::new();
+    /// Out of line, so that the compiler knows them for two rows: where it does
+    /// not, it moves memory by a routine for overlapping ranges, which small
+    /// images have for nothing else.
+    #[inline(never)]
+    fn write<T: Copy>(place: &mut T, row: &T) {
+        *place = *row;
+    }
 
-        #[inline(always)]
-        fn view(&self) -> &VecView<T, u16> {
-            self
+    impl<T: Copy, const COUNT: usize> Bounded<T> for List<T, COUNT> {
+        const EMPTY: Self = List(heapless::Vec::new());
+        const CAPACITY: usize = COUNT;
+
+        #[inline]
+        fn truncate(&mut self, len: usize) {
+            if COUNT > 0 {
+                self.0.truncate(len);
+            }
         }
 
-        #[inline(always)]
-        fn view_mut(&mut self) -> &mut VecView<T, u16> {
-            self
+        #[inline]
+        fn add(&mut self, row: T, table: Table) -> Result<(), TableFull> {
+            if COUNT == 0 {
+                return Err(TableFull::new(table));
+            }
+            self.0.push(row).map_err(|_| TableFull::new(table))
         }
     }
 }
 
 pub(crate) use sealed::Bounded;
+use sealed::List;
 
 #[cfg(test)]
 mod tests {
@@ -278,5 +461,21 @@ mod tests {
         assert_eq!(table.add(3, Table::Locators), Err(TableFull::new(Table::Locators)));
         assert_eq!((table.take(2), table.take(0)), (None, Some(1)));
         assert_eq!(table.bounded(), [2]);
+        table.add(5, Table::Locators).unwrap();
+        table.keep(|row| {
+            *row += 1;
+            *row > 3
+        });
+        assert_eq!((table.bounded(), table.is_full()), (&[6][..], false));
+        table.clear();
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_table_of_no_rows_has_none() {
+        let mut none: Vec<u8, N<0>> = Bounded::EMPTY;
+        assert_eq!(none.add(1, Table::Locators), Err(TableFull::new(Table::Locators)));
+        none.keep(|_| true);
+        assert_eq!((none.take(0), none.len(), none.is_full()), (None, 0, true));
     }
 }

@@ -13,7 +13,7 @@ mod link;
 
 use core::net::Ipv4Addr;
 
-use crate::capacity::{Capacity, N};
+use crate::capacity::{Capacity, Count as _, N};
 use crate::drop_reason::DropReason;
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
@@ -67,8 +67,6 @@ pub struct ConfiguredInterface<C: Capacity> {
     config: Config,
     link: Tracked<ConfiguredLink<C>>,
     remote: Neighbors<Ipv4Addr, N<1>>,
-    /// Whether everything goes to the other end that has no nearer route.
-    default_route: bool,
     told: Told<C>,
     delegated: Delegated,
 }
@@ -82,7 +80,6 @@ impl<C: Capacity> ConfiguredInterface<C> {
             config,
             link: Tracked::new(ConfiguredLink::new(&config)),
             remote: Neighbors::EMPTY,
-            default_route: false,
             told: Told::NOTHING,
             delegated: Delegated::NOTHING,
         };
@@ -121,7 +118,7 @@ impl<C: Capacity> ConfiguredInterface<C> {
     /// # Errors
     /// The route has no row.
     pub fn set_default_route(&mut self, cx: &mut Context<'_, C>, is_wanted: bool) -> Result<(), TableFull> {
-        self.default_route = is_wanted;
+        self.link.default_route = is_wanted;
         self.sync(cx)
     }
 
@@ -132,6 +129,7 @@ impl<C: Capacity> ConfiguredInterface<C> {
     /// The route that keeps it from there has no row.
     pub fn set_routed_prefix(&mut self, cx: &mut Context<'_, C>, prefix: Option<Ipv6Prefix>) -> Result<(), TableFull> {
         self.leave(cx);
+        self.link.routed = prefix;
         self.delegated.wanted = prefix.map(|prefix| Delegation { prefix, until: Expiry::NEVER });
         self.sync(cx)
     }
@@ -169,7 +167,7 @@ impl<C: Capacity> ConfiguredInterface<C> {
 
     /// Brings addresses and routes to what is known.
     fn sync(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
-        let default = (self.default_route && self.link.is_usable())
+        let default = (self.link.default_route && self.link.is_usable())
             .then(|| Route::on_link(Ipv6Prefix::DEFAULT, cx.id, Origin::Automatic));
         let null = self.delegated.wanted.map(|given| Route::null(given.prefix, Origin::Automatic));
         let addresses = self.sync_addresses();
@@ -177,13 +175,9 @@ impl<C: Capacity> ConfiguredInterface<C> {
     }
 
     fn sync_addresses(&mut self) -> Result<(), TableFull> {
-        let learned = |own: &InterfaceAddress| LearnedAddress {
-            address: own.address,
-            prefix_length: own.prefix_length,
-            preferred_until: Expiry::NEVER,
-            valid_until: Expiry::NEVER,
-        };
-        self.told.addresses.replace(&mut self.link.addresses().map(|own| learned(&own)))
+        let mut wanted = self.told.addresses.replace();
+        self.link.addresses().for_each(|own| wanted.add(LearnedAddress::lasting(own.address, own.prefix_length)));
+        wanted.end()
     }
 }
 
@@ -199,7 +193,7 @@ impl<C: Capacity> Control<C> for ConfiguredInterface<C> {
             Message::NeighborAdvertisement(na) => {
                 let solicited = na.flags().contains(NeighborFlags::SOLICITED);
                 let is_router = na.flags().contains(NeighborFlags::ROUTER);
-                let remote = self.link.remote();
+                let remote = self.link.remote().filter(|_| C::Neighbors::ROWS > 0);
                 match remote.map(|remote| self.remote.advertised(cx.now, remote, solicited, is_router)) {
                     None | Some(Advertised::Unknown) => Received::Drop(DropReason::NdUnknownTarget),
                     Some(Advertised::Accepted { .. }) => Received::Consumed,
@@ -214,17 +208,22 @@ impl<C: Capacity> Control<C> for ConfiguredInterface<C> {
     }
 
     fn note_sent(&mut self, now: Instant, destination: Ipv4Addr) {
-        if self.config.probe_remote {
+        if C::Neighbors::ROWS > 0 && self.config.probe_remote {
             // There is one row, and one neighbour.
             let _ = self.remote.note_sent(now, destination);
         }
     }
 
     fn doubt(&mut self, now: Instant, destination: Ipv4Addr) {
-        self.remote.doubt(now, destination);
+        if C::Neighbors::ROWS > 0 {
+            self.remote.doubt(now, destination);
+        }
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, _entropy: &mut dyn Entropy) {
+        if C::Neighbors::ROWS == 0 {
+            return;
+        }
         self.remote.handle_timeout(cx.now);
         // An only neighbour that does not answer has no alternative: the next
         // packet asks it again.
@@ -236,7 +235,7 @@ impl<C: Capacity> Control<C> for ConfiguredInterface<C> {
         cx: &mut Context<'_, C>,
         out: &mut PacketMut<'_>,
     ) -> Result<Option<Transmit>, EmitError> {
-        let Some(remote) = self.remote.next_probe(cx.now) else { return Ok(None) };
+        let Some(remote) = self.remote.next_probe(cx.now).filter(|_| C::Neighbors::ROWS > 0) else { return Ok(None) };
         let Some(local) = self.link.local() else {
             self.remote = Neighbors::EMPTY;
             return Ok(None);
@@ -260,7 +259,7 @@ impl<C: Capacity> Control<C> for ConfiguredInterface<C> {
     }
 
     fn deadline(&self) -> Expiry {
-        self.remote.deadline()
+        if C::Neighbors::ROWS > 0 { self.remote.deadline() } else { Expiry::NEVER }
     }
 }
 

@@ -17,7 +17,7 @@ mod links;
 mod pipeline;
 mod plan;
 
-use crate::capacity::{Bounded, Capacity, FullTable, Vec};
+use crate::capacity::{Bounded, Capacity, FullTable, Parts, Vec};
 use crate::drop_reason::DropReason;
 use crate::engine::{Admitted, Verdict};
 use crate::error::{Table, TableFull};
@@ -54,7 +54,7 @@ pub struct Datapath<I, C: Capacity, const LINKS: usize> {
     /// IPv6 prefixes of tunnels in this site. `SEC-3`
     known_prefixes: Vec<Ipv6Prefix, C::Members>,
     /// Whether the node answers echo requests itself. `NDP-65`
-    pub(crate) answers_echo: bool,
+    answers_echo: bool,
 }
 
 /// Which link lets a packet in.
@@ -156,6 +156,16 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         }
     }
 
+    /// Sets whether the node answers echo requests itself.
+    pub(crate) const fn set_answers_echo(&mut self, answers: bool) {
+        self.answers_echo = answers;
+    }
+
+    #[inline]
+    pub(crate) fn answers_echo(&self) -> bool {
+        C::PARTS.contains(Parts::ECHO) && self.answers_echo
+    }
+
     /// Adds the IPv6 prefix of a tunnel of this site, of this node or
     /// another: behind it, private IPv4 addresses count for the checks against
     /// routing loops too. `SEC-3 [RFC 6324 §3.3.1]`
@@ -210,7 +220,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// that is the same for all links.
     #[inline]
     pub fn admit(&self, outer: &Outer, packet: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
-        let flow = Self::judge(outer, packet)?;
+        let flow = self.judge(outer, packet)?;
         let Offered { link, from, .. } = self.offer(None, &flow)?;
         checks::check_inner(&flow, packet)?;
         Ok((link, from, flow))
@@ -219,11 +229,15 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// The checks that are the same for all links. An IPv4-compatible source is
     /// for those alone that want such. `TUN-72`
     #[inline]
-    fn judge(outer: &Outer, packet: &[u8]) -> Result<Flow, DropReason> {
+    fn judge(&self, outer: &Outer, packet: &[u8]) -> Result<Flow, DropReason> {
         match Flow::of(outer, packet) {
-            Err(DropReason::InnerSourceRefused) => Flow::of_refused(outer, packet),
+            Err(DropReason::InnerSourceRefused) if self.is_any_compatible() => Flow::of_refused(outer, packet),
             judged => judged,
         }
+    }
+
+    fn is_any_compatible(&self) -> bool {
+        self.numbered().any(|(_, link)| link.traits().compatible_sources)
     }
 
     /// Offers a packet to the links, or to the `only` one of them: by its
@@ -257,7 +271,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         let links = || self.links().filter(|(id, _)| among(*id));
         let mut there = links().filter(|(_, link)| link.owns_ipv4(outer.destination)).map(|(id, _)| id);
         let (first, second) = (there.next()?, there.next());
-        let Ok(flow) = Self::judge(outer, packet) else { return second.is_none().then_some(first) };
+        let Ok(flow) = self.judge(outer, packet) else { return second.is_none().then_some(first) };
         let is_compatible = flow.is_compatible();
         let wanted = || links().filter(move |(_, link)| !is_compatible || link.traits().compatible_sources);
         let lets_in = wanted().find(|(_, link)| link.admit(&flow).is_ok());

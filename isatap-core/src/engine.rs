@@ -22,7 +22,6 @@ mod parking;
 mod shortcut;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use core::time::Duration;
 
 use crate::drop_reason::{Counters, DropReason, Tally};
 use crate::error::{EmitError, Table};
@@ -31,7 +30,7 @@ use crate::prefix::Ipv6Prefix;
 use crate::proto41::Outer;
 pub use crate::route::Change;
 use crate::route::Route;
-use crate::time::{Expiry, Instant, duration};
+use crate::time::{Duration, Expiry, Instant};
 
 pub use parking::{Parked, Parking, WaitEnd};
 pub use shortcut::{Admits, Carried, Sends};
@@ -490,6 +489,13 @@ pub struct LearnedAddress {
     pub valid_until: Expiry,
 }
 
+impl LearnedAddress {
+    /// One that does not end.
+    pub(crate) const fn lasting(address: Ipv6Addr, prefix_length: u8) -> Self {
+        LearnedAddress { address, prefix_length, preferred_until: Expiry::NEVER, valid_until: Expiry::NEVER }
+    }
+}
+
 /// Cryptographic randomness, given by the caller where it is drawn.
 pub trait Entropy {
     /// Fills `out` with random bytes.
@@ -518,11 +524,11 @@ pub fn uniform(entropy: &mut dyn Entropy, low: Duration, high: Duration) -> Dura
     let mut drawn = [0; 4];
     entropy.fill(&mut drawn);
     let drawn = u64::from(u32::from_be_bytes(drawn));
-    let span = u64::try_from(duration::difference(high, low).as_micros()).unwrap_or(u64::MAX);
+    let span = high.saturating_sub(low).as_micros();
     // span * drawn / 2^32 in two halves, neither of which can overflow.
     let upper = (span >> 32).saturating_mul(drawn);
     let lower = (span & 0xffff_ffff).saturating_mul(drawn) >> 32;
-    duration::sum(low, Duration::from_micros(upper.saturating_add(lower)))
+    low.saturating_add(Duration::from_micros(upper.saturating_add(lower)))
 }
 
 #[cfg(test)]
@@ -538,8 +544,8 @@ mod tests {
             let (low, high) = (Duration::from_micros(low), Duration::from_micros(low + span));
             let drawn = uniform(&mut entropy, low, high);
             prop_assert!(low <= drawn && drawn < high);
-            let exact = low.as_micros() + ((u128::from(span) * u128::from(bits)) >> 32);
-            prop_assert_eq!(drawn.as_micros(), exact);
+            let exact = u128::from(low.as_micros()) + ((u128::from(span) * u128::from(bits)) >> 32);
+            prop_assert_eq!(u128::from(drawn.as_micros()), exact);
         }
     }
 

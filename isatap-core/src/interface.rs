@@ -16,7 +16,7 @@ mod tracked;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::DerefMut;
 
-use crate::capacity::{Capacity, Rows, Storage};
+use crate::capacity::{Capacity, Count, Parts, Rows};
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, Transmit};
 use crate::error::{EmitError, Table, TableFull};
@@ -31,7 +31,7 @@ use crate::route::{Origin, Route, RouteTable, Slot};
 use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
 
-pub(crate) use addresses::Addresses;
+pub(crate) use addresses::{Addresses, Replacement};
 pub(crate) use neighbor_check::NeighborChecks;
 pub use neighbor_check::{CheckedNeighbor, NeighborCheck};
 pub(crate) use probe::Probe;
@@ -98,7 +98,8 @@ impl<C: Capacity> Context<'_, C> {
     /// # Errors
     /// It is this route.
     pub(crate) fn insert_route(&mut self, route: Route) -> Result<(), TableFull> {
-        insert_route(self.routes, self.refusals, route)
+        // Without a table a link says itself where packets go.
+        if C::Routes::ROWS == 0 { Ok(()) } else { insert_route::<C>(self.routes, self.refusals, route) }
     }
 
     /// Sends what the interface has just written into `packet`: from one
@@ -122,12 +123,12 @@ impl<C: Capacity> Context<'_, C> {
 
 /// Adds or replaces a route, and counts what finds no room: this route, or the
 /// one that it displaces.
-pub(crate) fn insert_route(
-    routes: &mut RouteTable<impl Storage<Slot>>,
-    refusals: &mut Refusals<impl Storage<Refusal>>,
+pub(crate) fn insert_route<C: Capacity>(
+    routes: &mut Routes<C>,
+    refusals: &mut RefusalsOf<C>,
     route: Route,
 ) -> Result<(), TableFull> {
-    let (refused, result) = match routes.insert_displacing(route) {
+    let (refused, result) = match routes.insert_displacing(route, C::PARTS.contains(Parts::SHARES)) {
         Ok((_, displaced)) => (displaced, Ok(())),
         Err(full) => (Some(route), Err(full)),
     };

@@ -188,7 +188,7 @@ impl<C: Capacity> LanInterface<C> {
             }
             *row = new;
         } else {
-            if self.prefixes.view().is_full()
+            if self.prefixes.is_full()
                 && let Some(at) = self.prefixes.iter().position(|row| row.is_deprecated)
             {
                 // A prefix in use is worth more than one that is taken back.
@@ -226,7 +226,9 @@ impl<C: Capacity> LanInterface<C> {
             preferred_until: until(&own.address),
             valid_until: until(&own.address),
         };
-        self.addresses.replace(&mut self.link.addresses().iter().map(learned))
+        let mut wanted = self.addresses.replace();
+        self.link.addresses().iter().for_each(|own| wanted.add(learned(own)));
+        wanted.end()
     }
 
     /// Writes the advertisement. `S64-37 [RFC 3056 §5.1]`
@@ -315,7 +317,7 @@ impl<C: Capacity> Control<C> for LanInterface<C> {
         let now = cx.now;
         self.schedule.handle_timeout(entropy);
         let (id, routes, link) = (cx.id, &mut cx.routes, &mut self.link);
-        self.prefixes.view_mut().retain(|row| {
+        self.prefixes.keep(|row| {
             let is_over = row.until.is_due(now);
             if is_over && !row.is_deprecated {
                 routes.remove(&Route::on_link(row.prefix, id, Origin::OnLink).key());

@@ -49,6 +49,17 @@ pub trait Link {
     /// The next hop has no usable IPv4 address in it, or this link has none.
     fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason>;
 
+    /// The neighbour on this link by which a packet to `destination` leaves, on a
+    /// node without a route table ([`Capacity::Routes`] of no rows). Elsewhere
+    /// the routes say it.
+    ///
+    /// # Errors
+    /// [`DropReason::NoRoute`]; [`DropReason::NullRoute`]: it is in a prefix of
+    /// this node's, which must not return to where it came from. `RTE-10`
+    fn next_hop(&self, destination: &Ipv6Addr) -> Result<Ipv6Addr, DropReason> {
+        if self.is_on_link(destination) { Ok(*destination) } else { Err(DropReason::NoRoute) }
+    }
+
     /// Whether a packet with these addresses may leave by the neighbour
     /// `next_hop`: the rules that need the destination too. Asked before
     /// [`resolve`](Link::resolve).
@@ -242,6 +253,7 @@ pub enum Denied {
 #[derive(Clone)]
 pub struct NativeLink<C: Capacity> {
     addresses: Vec<InterfaceAddress, C::Addresses>,
+    gateway: Option<Ipv6Addr>,
     /// Nothing but the MTU.
     underlay: Underlay<C>,
 }
@@ -251,7 +263,13 @@ impl<C: Capacity> NativeLink<C> {
     #[must_use]
     pub const fn new(mtu: u16) -> Self {
         let policy = OuterPolicy { link_mtu: mtu, mtu: MtuMode::Static(mtu), ..OuterPolicy::DEFAULT };
-        NativeLink { addresses: Bounded::EMPTY, underlay: Underlay::new(policy) }
+        NativeLink { addresses: Bounded::EMPTY, gateway: None, underlay: Underlay::new(policy) }
+    }
+
+    /// Sets the router behind which everything else is, for a node without a
+    /// route table: see [`Link::next_hop`]. Elsewhere that is a route.
+    pub fn set_gateway(&mut self, gateway: Option<Ipv6Addr>) {
+        self.gateway = gateway;
     }
 
     /// Adds an address of this node, whose prefix is on-link.
@@ -263,8 +281,8 @@ impl<C: Capacity> NativeLink<C> {
     }
 
     /// Keeps the addresses that `keep` says yes to.
-    pub(crate) fn retain_addresses(&mut self, keep: impl FnMut(&InterfaceAddress) -> bool) {
-        self.addresses.view_mut().retain(keep);
+    pub(crate) fn retain_addresses(&mut self, mut keep: impl FnMut(&InterfaceAddress) -> bool) {
+        self.addresses.keep(|own| keep(own));
     }
 
     /// This node's addresses.
@@ -291,6 +309,10 @@ impl<C: Capacity> Link for NativeLink<C> {
 
     fn underlay_mut(&mut self) -> &mut Underlay<C> {
         &mut self.underlay
+    }
+
+    fn next_hop(&self, destination: &Ipv6Addr) -> Result<Ipv6Addr, DropReason> {
+        if self.is_on_link(destination) { Ok(*destination) } else { self.gateway.ok_or(DropReason::NoRoute) }
     }
 
     fn resolve(&self, _inner_source: &Ipv6Addr, _next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {

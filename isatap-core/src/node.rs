@@ -109,7 +109,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D> Node<I, C, LINKS, D> {
     }
 
     const fn with_datapath(config: NodeConfig, mut datapath: Datapath<I, C, LINKS>, decisions: D) -> Self {
-        datapath.answers_echo = config.answer_echo;
+        datapath.set_answers_echo(config.answer_echo);
         let seed = match config.identification_seed {
             Some(seed) => seed,
             None => [0; 2],
@@ -187,17 +187,31 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
 
     /// Lends an interface what it borrows, and notes what it changed.
     fn lend<R>(&mut self, id: LinkId, tell: impl FnOnce(&mut I, &mut Context<'_, C>) -> R) -> Option<R> {
+        let (interface, mut cx) = self.borrowed(id)?;
+        let told = tell(interface, &mut cx);
+        self.note_lent(id);
+        Some(told)
+    }
+
+    /// Out of line, as what follows: it is done in many places, and for no
+    /// packet of a known flow.
+    #[inline(never)]
+    fn borrowed(&mut self, id: LinkId) -> Option<(&mut I, Context<'_, C>)> {
         let (port, routes) = self.datapath.split(id)?;
-        let forwarding = port.switches.forwarding;
-        let mut cx = Context {
+        let cx = Context {
             now: self.now,
             id,
             routes,
             identifications: &mut self.identifications,
             refusals: &mut self.refusals,
-            forwarding,
+            forwarding: port.switches.forwarding,
         };
-        let told = tell(&mut port.interface, &mut cx);
+        Some((&mut port.interface, cx))
+    }
+
+    #[inline(never)]
+    fn note_lent(&mut self, id: LinkId) {
+        let Some(port) = self.datapath.lent_port(id) else { return };
         let is_changed = port.interface.take_change();
         let is_other = port.interface.control_mut().take_verified() || is_changed;
         if is_changed {
@@ -205,7 +219,6 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
             self.datapath.note_links();
         }
         self.generation = self.generation.wrapping_add(is_other.into());
-        Some(told)
     }
 
     /// The switches of an interface, to be changed.
@@ -250,7 +263,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
     /// The route table is full.
     pub fn insert_route(&mut self, route: Route) -> Result<(), TableFull> {
         self.changed();
-        insert_route(&mut self.datapath.routes, &mut self.refusals, route)
+        insert_route::<C>(&mut self.datapath.routes, &mut self.refusals, route)
     }
 
     /// What was advertised or configured and found no room, by who asked.
@@ -384,7 +397,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Machine for 
 
     fn last_admits(&self) -> Option<Admits> {
         let admits = self.decisions.last()?.admits()?;
-        let awaited = self.datapath.answers_echo || self.datapath.awaits_icmpv6(&admits);
+        let awaited = self.datapath.answers_echo() || self.datapath.awaits_icmpv6(&admits);
         Some(Admits { awaited, ..admits })
     }
 

@@ -40,14 +40,15 @@ pub use table::{Lookup, RouteId, RouteTable};
 /// the two bits on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[repr(i8)]
 pub enum Preference {
     /// Only if there is nothing else.
-    Low,
+    Low = -1,
     /// What a router says that has no opinion.
     #[default]
-    Medium,
+    Medium = 0,
     /// Before the others.
-    High,
+    High = 1,
 }
 
 impl Preference {

@@ -1,4 +1,5 @@
-//! Time as the caller counts it.
+//! Time as the caller counts it: [`Instant`], [`Duration`], [`Expiry`] and the
+//! [`Lifetime`] of messages.
 //!
 //! The core never reads a clock. Every call that may depend on time takes an
 //! [`Instant`]: microseconds since an epoch that the caller chooses once
@@ -7,7 +8,7 @@
 //! down is [`Expiry::NEVER`], and an instant before the epoch is the epoch.
 
 use core::fmt;
-use core::time::Duration;
+use core::ops::{Add, Sub};
 
 /// A point in time: microseconds since an epoch of the caller's choice.
 ///
@@ -45,14 +46,36 @@ impl Instant {
 
     /// This instant moved into the future; stops at the end of time.
     #[must_use]
-    pub fn saturating_add(self, by: Duration) -> Self {
-        Instant(self.0.saturating_add(micros(by)))
+    #[inline]
+    pub fn saturating_add(self, by: impl Into<Duration>) -> Self {
+        Instant(self.0.saturating_add(by.into().0))
     }
 
     /// How long after `earlier` this instant is; zero when it is not.
     #[must_use]
+    #[inline]
     pub const fn saturating_duration_since(self, earlier: Instant) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0))
+        Duration(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl<D: Into<Duration>> Add<D> for Instant {
+    type Output = Instant;
+
+    /// As [`saturating_add`](Instant::saturating_add).
+    #[inline]
+    fn add(self, by: D) -> Instant {
+        self.saturating_add(by)
+    }
+}
+
+impl Sub for Instant {
+    type Output = Duration;
+
+    /// As [`saturating_duration_since`](Instant::saturating_duration_since).
+    #[inline]
+    fn sub(self, earlier: Instant) -> Duration {
+        self.saturating_duration_since(earlier)
     }
 }
 
@@ -65,27 +88,165 @@ impl fmt::Display for Instant {
     }
 }
 
-/// When something ends: an [`Instant`], or never. One word in memory.
+/// A span of time: whole microseconds in 64 bits, as small chips count them.
+///
+/// It converts from and into [`core::time::Duration`]; what is longer than
+/// 584,942 years, or shorter than a microsecond, is cut. All arithmetic
+/// saturates.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Duration(u64);
+
+impl Duration {
+    /// Nothing.
+    pub const ZERO: Duration = Duration(0);
+    /// The longest.
+    pub const MAX: Duration = Duration(u64::MAX);
+
+    /// `micros` microseconds.
+    #[must_use]
+    #[inline]
+    pub const fn from_micros(micros: u64) -> Self {
+        Duration(micros)
+    }
+
+    /// `millis` milliseconds (saturating).
+    #[must_use]
+    #[inline]
+    pub const fn from_millis(millis: u64) -> Self {
+        Duration(millis.saturating_mul(1_000))
+    }
+
+    /// `secs` seconds (saturating).
+    #[must_use]
+    #[inline]
+    pub const fn from_secs(secs: u64) -> Self {
+        Duration(secs.saturating_mul(1_000_000))
+    }
+
+    /// Microseconds.
+    #[must_use]
+    #[inline]
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// Milliseconds, rounded down.
+    #[must_use]
+    pub const fn as_millis(self) -> u64 {
+        self.0 / 1_000
+    }
+
+    /// Seconds, rounded down.
+    #[must_use]
+    pub const fn as_secs(self) -> u64 {
+        self.0 / 1_000_000
+    }
+
+    /// Whether it is nothing.
+    #[must_use]
+    #[inline]
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// This and `other` together.
+    #[must_use]
+    pub const fn saturating_add(self, other: Duration) -> Self {
+        Duration(self.0.saturating_add(other.0))
+    }
+
+    /// What is left of this without `other`; never below zero.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Duration) -> Self {
+        Duration(self.0.saturating_sub(other.0))
+    }
+
+    /// This, `times` times.
+    #[must_use]
+    #[expect(clippy::as_conversions, reason = "u64::from is no constant function")]
+    pub const fn saturating_mul(self, times: u32) -> Self {
+        Duration(self.0.saturating_mul(times as u64))
+    }
+
+    /// A tenth of this, rounded down. Small chips divide no 64 bits, so by the
+    /// upper half of a product: 8/10 of 2^64.
+    pub(crate) fn tenth(self) -> Self {
+        let (_, high) = self.0.carrying_mul(0xcccc_cccc_cccc_cccd, 0);
+        Duration(high >> 3)
+    }
+
+    /// Half of this, rounded down.
+    pub(crate) const fn half(self) -> Self {
+        Duration(self.0 >> 1)
+    }
+}
+
+impl Add for Duration {
+    type Output = Duration;
+
+    /// As [`saturating_add`](Duration::saturating_add).
+    fn add(self, other: Duration) -> Duration {
+        self.saturating_add(other)
+    }
+}
+
+impl From<core::time::Duration> for Duration {
+    #[inline]
+    fn from(duration: core::time::Duration) -> Self {
+        // Not of `as_micros`, whose 128 bits small chips pay for.
+        Duration::from_secs(duration.as_secs()).saturating_add(Duration(duration.subsec_micros().into()))
+    }
+}
+
+impl From<Duration> for core::time::Duration {
+    fn from(duration: Duration) -> Self {
+        core::time::Duration::from_micros(duration.0)
+    }
+}
+
+impl fmt::Debug for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::time::Duration::from(*self).fmt(f)
+    }
+}
+
+/// When something ends: an [`Instant`], or never. One word in memory, which is
+/// zero for never, so that what is not in use is zeros.
 ///
 /// It is over when `now >= expiry`, the one boundary used everywhere.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Expiry(u64);
+
+impl Ord for Expiry {
+    #[inline]
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        // The later the less is left to the end of time.
+        other.0.cmp(&self.0)
+    }
+}
+
+impl PartialOrd for Expiry {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Expiry {
     /// Does not end.
-    pub const NEVER: Expiry = Expiry(u64::MAX);
+    pub const NEVER: Expiry = Expiry(0);
 
     /// Ends at `instant`.
     #[must_use]
     pub const fn at(instant: Instant) -> Self {
-        Expiry(instant.0)
+        Expiry(!instant.0)
     }
 
     /// Ends `lifetime` after `now`.
     #[must_use]
     pub fn after(now: Instant, lifetime: Lifetime) -> Self {
         match lifetime.duration() {
-            Some(duration) => Expiry(now.saturating_add(duration).0),
+            Some(duration) => Expiry::at(now.saturating_add(duration)),
             None => Expiry::NEVER,
         }
     }
@@ -94,15 +255,15 @@ impl Expiry {
     #[must_use]
     pub const fn instant(self) -> Option<Instant> {
         match self.0 {
-            u64::MAX => None,
-            micros => Some(Instant(micros)),
+            0 => None,
+            left => Some(Instant(!left)),
         }
     }
 
     /// Whether it is over: `now >= self`.
     #[must_use]
     pub const fn is_due(self, now: Instant) -> bool {
-        self.0 != u64::MAX && now.0 >= self.0
+        self.0 != 0 && now.0 >= !self.0
     }
 
     /// What is left of it, in whole seconds rounded down, as ND writes it.
@@ -144,9 +305,9 @@ impl Lifetime {
     /// The longest lifetime that does not exceed `duration`; a finite
     /// duration never becomes infinity.
     #[must_use]
-    pub fn from_duration(duration: Duration) -> Self {
+    pub fn from_duration(duration: impl Into<Duration>) -> Self {
         let longest = u32::MAX.saturating_sub(1);
-        Lifetime(u32::try_from(duration.as_secs()).map_or(longest, |secs| secs.min(longest)))
+        Lifetime(u32::try_from(duration.into().as_secs()).map_or(longest, |secs| secs.min(longest)))
     }
 
     /// The field on the wire, in seconds; 0xffffffff is infinity.
@@ -190,42 +351,6 @@ impl fmt::Display for Lifetime {
     }
 }
 
-/// `Duration` arithmetic in whole microseconds, saturating.
-///
-/// `Duration`'s own is built on `Duration::new`, which can panic as far as a
-/// linker knows.
-pub(crate) mod duration {
-    use core::time::Duration;
-
-    use crate::time::micros;
-
-    /// `one` and `other` together.
-    pub(crate) fn sum(one: Duration, other: Duration) -> Duration {
-        Duration::from_micros(micros(one).saturating_add(micros(other)))
-    }
-
-    /// What is left of `one` without `other`; never below zero.
-    pub(crate) fn difference(one: Duration, other: Duration) -> Duration {
-        Duration::from_micros(micros(one).saturating_sub(micros(other)))
-    }
-
-    /// `one`, `times` times.
-    pub(crate) fn product(one: Duration, times: u32) -> Duration {
-        Duration::from_micros(micros(one).saturating_mul(u64::from(times)))
-    }
-
-    /// A part of `one`, rounded down; zero when `by` is zero.
-    pub(crate) fn quotient(one: Duration, by: u32) -> Duration {
-        Duration::from_micros(micros(one).checked_div(u64::from(by)).unwrap_or(0))
-    }
-}
-
-/// Whole microseconds of a duration, saturating.
-#[inline]
-pub(crate) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,17 +370,31 @@ mod tests {
         );
         assert_eq!(Expiry::at(Instant::from_millis(7_900)).remaining(Instant::from_secs(1)), Lifetime::from_secs(6));
     }
+
     #[test]
-    fn durations_saturate_in_microseconds() {
-        let seven = Duration::from_secs(7);
-        let longest = Duration::from_micros(u64::MAX);
-        assert_eq!(duration::sum(seven, Duration::from_millis(1)), Duration::from_millis(7_001));
-        assert_eq!(duration::sum(Duration::MAX, Duration::MAX), longest);
-        assert_eq!(duration::difference(seven, Duration::from_secs(8)), Duration::ZERO);
-        assert_eq!(duration::difference(seven, Duration::from_millis(1)), Duration::from_millis(6_999));
-        assert_eq!(duration::product(seven, 3), Duration::from_secs(21));
-        assert_eq!(duration::product(Duration::MAX, 2), longest);
-        assert_eq!(duration::quotient(seven, 2), Duration::from_millis(3_500));
-        assert_eq!(duration::quotient(seven, 0), Duration::ZERO);
+    fn durations_saturate_and_convert() {
+        let secs = Duration::from_secs;
+        for micros in [0, 9, 10, 19, 1 << 40, u64::MAX - 5, u64::MAX] {
+            assert_eq!((Duration(micros).tenth().0, Duration(micros).half().0), (micros / 10, micros / 2));
+        }
+        let (seven, core_max) = (Duration::from_secs(7), core::time::Duration::MAX);
+        assert_eq!(seven.saturating_add(Duration::from_millis(1)), Duration::from_millis(7_001));
+        assert_eq!(Duration::MAX.saturating_add(seven), Duration::MAX);
+        assert_eq!(seven.saturating_sub(Duration::from_secs(8)), Duration::ZERO);
+        assert_eq!(
+            (seven.saturating_mul(3), seven.half(), seven.tenth()),
+            (secs(21), Duration::from_millis(3_500), Duration::from_millis(700))
+        );
+        assert_eq!(Duration::MAX.saturating_mul(2), Duration::MAX);
+        assert_eq!((Duration::from_secs(u64::MAX), Duration::from_millis(u64::MAX)), (Duration::MAX, Duration::MAX));
+        assert_eq!((seven.as_secs(), seven.as_millis(), seven.as_micros()), (7, 7_000, 7_000_000));
+        assert_eq!(Duration::from(core::time::Duration::from_nanos(1_999)), Duration::from_micros(1));
+        assert_eq!(Duration::from(core_max), Duration::MAX);
+        assert_eq!(core::time::Duration::from(Duration::from_millis(1_500)), core::time::Duration::new(1, 500_000_000));
+        assert_eq!(std::format!("{:?}", Duration::from_millis(1_500)), "1.5s");
+        let start = Instant::from_secs(1);
+        assert_eq!(start + seven, start + core::time::Duration::from_secs(7));
+        assert_eq!((start + seven) - start, seven);
+        assert_eq!(start - (start + seven), Duration::ZERO);
     }
 }

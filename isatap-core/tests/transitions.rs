@@ -5,9 +5,9 @@
 
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::unwrap_used)]
 
+use isatap_core::time::Duration;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::Duration;
 
 use isatap_core::capacity::N;
 use isatap_core::nd::neighbor::{Neighbors, Reachability};
@@ -224,7 +224,7 @@ fn due_in(deadline: Expiry, now: Instant) -> String {
         Some(at) if at <= now => ", now".into(),
         Some(at) => match at.saturating_duration_since(now) {
             short if short < Duration::from_millis(1) => ", 1 µs".into(),
-            long => format!(", {} s", long.as_secs_f64()),
+            long => format!(", {} s", std::time::Duration::from(long).as_secs_f64()),
         },
     }
 }

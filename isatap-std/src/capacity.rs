@@ -38,6 +38,7 @@ impl Capacity for Linux {
 pub enum OnHeap<const COUNT: usize> {}
 
 impl<const COUNT: usize> Count for OnHeap<COUNT> {
+    const ROWS: usize = COUNT;
     type Of<T: Row> = HeapRows<T, COUNT>;
     type Vec<T: Copy> = <N<COUNT> as Count>::Vec<T>;
 }

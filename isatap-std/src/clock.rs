@@ -32,7 +32,7 @@ impl Clock {
 
     /// How long to sleep until `deadline`; zero when that is past.
     pub fn until(&self, deadline: Instant) -> Duration {
-        deadline.saturating_duration_since(self.now())
+        deadline.saturating_duration_since(self.now()).into()
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
         let clock = Clock::start();
         let begin = clock.now();
         std::thread::sleep(Duration::from_millis(20));
-        let slept = clock.now().saturating_duration_since(begin);
+        let slept = Duration::from(clock.now().saturating_duration_since(begin));
         assert!(slept >= Duration::from_millis(20) && slept < Duration::from_secs(10), "{slept:?}");
         assert!((0..1000).map(|_| clock.now()).is_sorted());
     }

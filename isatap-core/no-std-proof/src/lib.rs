@@ -26,11 +26,10 @@ pub mod teredo;
 use core::hint::black_box;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::sync::atomic::AtomicU8;
-use core::time::Duration;
 
 use isatap_core::packet::{LinkId, PacketMut};
 use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
-use isatap_core::time::{Expiry, Instant, Lifetime};
+use isatap_core::time::{Duration, Expiry, Instant, Lifetime};
 
 /// A value of this type of which the optimiser knows nothing else.
 pub fn any<T>(value: T) -> T {

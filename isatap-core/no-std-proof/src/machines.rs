@@ -2,7 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use isatap_core::capacity::{Capacity, FullTable as _, Small, Standard};
+use isatap_core::capacity::{Capacity, FullTable as _, Minimal, MinimalRouter, Small, Standard};
 use isatap_core::configured;
 use isatap_core::datapath::{Datapath, Decision, Decisions, Remember, Switches};
 use isatap_core::drop_reason::{Counters, DropReason};
@@ -37,6 +37,11 @@ fn node() -> Any {
 
 /// A host of any content.
 pub fn host() -> IsatapHost<Small> {
+    any(IsatapHost::host(any(HostConfig::DEFAULT)))
+}
+
+/// The same of every capacity: what one leaves out stands in another way.
+fn host_of<C: Capacity>() -> IsatapHost<C> {
     any(IsatapHost::host(any(HostConfig::DEFAULT)))
 }
 
@@ -141,7 +146,16 @@ crate::roots! {
         drive(&mut node, u);
     };
     hosts => |u| drive(&mut host(), u);
+    minimal_hosts => |u| drive(&mut host_of::<Minimal>(), u);
     routers => |u| drive(&mut router(), u);
+    minimal_routers => |u| {
+        let mut node = any(AnyNode::<MinimalRouter, 2>::new(any(NodeConfig::DEFAULT)));
+        let mut lan = NativeLink::new(u.value());
+        lan.set_gateway(any(Some(u.ipv6())));
+        keep(node.add(any(AnyInterface::Native(lan)), any(Switches::FORWARDING)));
+        drive(&mut node, u);
+        forward(&mut node, u);
+    };
     node_settings => |u| {
         let mut node = node();
         let interface = any(AnyInterface::Native(NativeLink::new(u.value())));

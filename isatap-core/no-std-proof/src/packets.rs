@@ -11,7 +11,7 @@ use isatap_core::proto41::icmp::TunnelError;
 use isatap_core::proto41::identification::{Bucket, Identifications};
 use isatap_core::proto41::mtu::{self, MtuMode};
 use isatap_core::proto41::{self, Flow, Outer, Template};
-use isatap_core::time::{Expiry, Instant, Lifetime};
+use isatap_core::time::{Duration, Expiry, Instant, Lifetime};
 use isatap_core::wire::checksum::{self, Sum};
 use isatap_core::wire::field::{self, Writer};
 use isatap_core::wire::{icmpv4, icmpv6, ipv4, ipv6, udp};
@@ -40,6 +40,13 @@ crate::roots! {
         let (one, other) = (u.now(), u.now());
         (one.saturating_add(u.duration()), one.saturating_duration_since(other), one.micros(),
          Instant::from_millis(u.value()), Instant::from_secs(u.value()))
+    };
+    durations => |u| {
+        let (one, other) = (u.duration(), u.duration());
+        keep((one.as_micros(), one.as_millis(), one.as_secs(), one.is_zero(), one + other, u.now() + one, u.now() - u.now()));
+        keep((Duration::from_micros(u.value()), Duration::from_millis(u.value()), Duration::from_secs(u.value())));
+        keep((core::time::Duration::from(one), Duration::from(any(core::time::Duration::ZERO))));
+        (one.saturating_add(other), one.saturating_sub(other), one.saturating_mul(u.value()), one.cmp(&other), u.expiry().cmp(&u.expiry()))
     };
     expiries => |u| {
         let (expiry, now) = (u.expiry(), u.now());

@@ -3,7 +3,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Config;
-use crate::capacity::{Bounded, Capacity, Vec};
+use crate::capacity::{Bounded, Capacity, Count as _, Vec};
 use crate::drop_reason::DropReason;
 use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
@@ -25,6 +25,9 @@ pub struct ConfiguredLink<C: Capacity> {
     /// With all IPv4 addresses of this node, though it sends from one.
     pub(crate) underlay: Underlay<C>,
     addresses: Vec<InterfaceAddress, C::Addresses>,
+    /// Whether it is a way to everywhere, but not to the prefix that comes by it.
+    pub(crate) default_route: bool,
+    pub(crate) routed: Option<Ipv6Prefix>,
 }
 
 /// The link-local address that an end of a configured tunnel makes of its
@@ -48,6 +51,8 @@ impl<C: Capacity> ConfiguredLink<C> {
             is_remote_usable: false,
             underlay: Underlay::new(config.policy),
             addresses: Bounded::EMPTY,
+            default_route: false,
+            routed: None,
         };
         // One always fits.
         let _ = link.set_locators(config.local, &[]);
@@ -104,7 +109,7 @@ impl<C: Capacity> ConfiguredLink<C> {
     /// Whether one more address can be told of, besides the link-local one,
     /// which may come later.
     pub(crate) fn has_room(&self) -> bool {
-        self.addresses.len().saturating_add(1) < self.addresses.view().capacity()
+        self.addresses.len().saturating_add(1) < C::Addresses::ROWS
     }
 }
 
@@ -134,6 +139,15 @@ impl<C: Capacity> Link for ConfiguredLink<C> {
             return Err(DropReason::DestinationRefused);
         }
         Ok(Resolution::To { source, destination })
+    }
+
+    fn next_hop(&self, destination: &Ipv6Addr) -> Result<Ipv6Addr, DropReason> {
+        match &self.routed {
+            _ if self.is_on_link(destination) => Ok(*destination),
+            Some(routed) if routed.contains(destination) => Err(DropReason::NullRoute),
+            _ if self.default_route && self.is_usable() => Ok(*destination),
+            _ => Err(DropReason::NoRoute),
+        }
     }
 
     fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {

@@ -4,7 +4,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Datapath, IngressFilter, Offered, Port};
-use crate::capacity::Capacity;
+use crate::capacity::{Capacity, Parts};
 use crate::drop_reason::DropReason;
 use crate::engine::{Admits, Admitted};
 use crate::interface::Interface;
@@ -37,14 +37,16 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         self.check_source(id, port.switches.ingress, source)?;
         // TUN-23: what ISATAP refused must not come in as "native, by some
         // relay".
-        if matches!(from, Admitted::UnverifiedRelay | Admitted::Relay)
+        if LINKS > 1
+            && matches!(from, Admitted::UnverifiedRelay | Admitted::Relay)
             && !Ipv6Prefix::LINK_LOCAL.contains(source)
             && self.others(id).any(|other| other.is_on_link(source))
         {
             return Err(DropReason::SourceOfOtherLink);
         }
         // SEC-3, TUN-20 [RFC 6324 §3.3]
-        if port.switches.loop_checks
+        if C::PARTS.contains(Parts::LOOP_CHECKS)
+            && port.switches.loop_checks
             && !is_local
             && self.embeds_own_ipv4(destination)
             && !link.is_on_link(destination)
@@ -86,7 +88,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             return Ok(());
         }
         // TUN-17 [RFC 4213 §3.6]
-        if self.natives().any(|(other, link)| other != id && link.is_on_link(source)) {
+        if LINKS > 1 && self.natives().any(|(other, link)| other != id && link.is_on_link(source)) {
             return Err(DropReason::IngressFilter);
         }
         if filter == IngressFilter::Strict && self.link_toward(source) != Some(id) {
@@ -187,7 +189,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     #[inline]
     pub(super) fn is_for_node(&self, link: LinkId, packet: &[u8]) -> bool {
         let is_asked = |header: ipv6::Header<'_>| self.is_local(link, &header.destination());
-        self.answers_echo
+        self.answers_echo()
             && ipv6::Header::parse(packet).is_ok_and(is_asked)
             && ipv6::upper_layer(packet).is_ok_and(|upper| upper.protocol == protocol::ICMPV6)
     }

@@ -5,7 +5,7 @@ use core::cell::Cell;
 use core::net::Ipv6Addr;
 
 use super::{Datapath, Port, Switches};
-use crate::capacity::Capacity;
+use crate::capacity::{Capacity, Parts};
 use crate::error::{Table, TableFull};
 use crate::interface::{Interface, Routes};
 use crate::link::Link;
@@ -51,7 +51,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
 
     /// Notes what any link has: after each change of which links there are, and of one of them.
     pub(crate) fn note_links(&mut self) {
-        let (mut natives, mut has_own_prefix, mut own) = ([LinkId::NULL; LINKS], false, Marks::NONE);
+        let none = if C::PARTS.contains(Parts::SHORTCUTS) { Marks::NONE } else { Marks::ALL };
+        let (mut natives, mut has_own_prefix, mut own) = ([LinkId::NULL; LINKS], false, none);
         let mut places = natives.iter_mut();
         for (id, link) in self.links() {
             let traits = link.traits();
@@ -61,7 +62,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
                 *place = id;
             }
             has_own_prefix |= traits.own_prefix;
-            own = own.with(link.own_marks());
+            if C::PARTS.contains(Parts::SHORTCUTS) {
+                own = own.with(link.own_marks());
+            }
         }
         (self.natives, self.has_own_prefix, self.own) = (natives, has_own_prefix, own);
     }
@@ -166,7 +169,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             return self.link(on).is_some_and(|link| link.is_local(address));
         }
         // Most are nobody's here, which one look tells.
-        self.own.may_have_last_of(address) && self.is_of_any_link(address)
+        (!C::PARTS.contains(Parts::SHORTCUTS) || self.own.may_have_last_of(address)) && self.is_of_any_link(address)
     }
 
     #[inline(never)]

@@ -113,7 +113,7 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     #[inline(never)]
     fn receive_any(&mut self, forwards: bool, outer: &Outer, packet: &mut PacketMut<'_>, kept: &Kept) -> Verdict {
         // By reference, here as below: what is handed on in one value is copied.
-        let judged = Datapath::<I, C, LINKS>::judge(outer, packet.as_slice());
+        let judged = self.datapath().judge(outer, packet.as_slice());
         let flow = match &judged {
             Ok(flow) => flow,
             // SEC-11, TUN-13: in silence.
@@ -168,7 +168,7 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
             }
             return self.deliver(link, from, packet);
         }
-        let header = InnerHeader::behind(flow, exit, packet);
+        let header = InnerHeader::behind::<C>(flow, exit, packet);
         let origin = Origin::Forwarded { link, outer_source: Some(flow.outer_source) };
         let entry = Some(entry).filter(|_| !is_awaited);
         self.send(kept, (entry, until), origin, &header, packet)
@@ -195,7 +195,7 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     fn send_out(&mut self, packet: &mut PacketMut<'_>) -> Verdict {
         let place = self.recall(Entrance::Out, packet);
         if let Ok(known) = place
-            && let Some(header) = InnerHeader::read(packet)
+            && let Some(header) = InnerHeader::read::<C>(packet)
             && let Some(Decision { way: Some(way), .. }) = self.decisions().known(known)
         {
             let way = *way;
@@ -208,7 +208,7 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     #[inline(never)]
     fn send_any(&mut self, packet: &mut PacketMut<'_>, place: Result<usize, usize>) -> Verdict {
         let kept = self.kept(Entrance::Out, place, packet);
-        let Some(header) = InnerHeader::of(packet) else { return self.drop(DropReason::NotIpv6) };
+        let Some(header) = InnerHeader::of::<C>(packet) else { return self.drop(DropReason::NotIpv6) };
         self.send(&kept, (None, Expiry::NEVER), Origin::Local, &header, packet)
     }
 

@@ -4,7 +4,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Datapath, Port};
-use crate::capacity::{Capacity, FullTable as _, Longest};
+use crate::capacity::{Capacity, Count as _, FullTable as _, Longest, Parts};
 use crate::drop_reason::DropReason;
 use crate::interface::Interface;
 use crate::link::{Link, Resolution};
@@ -118,7 +118,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         }
         // SEC-3 [RFC 6324 §3.3]: into a tunnel no off-link source that another
         // tunnel would map to ourselves.
-        if switches.loop_checks
+        if C::PARTS.contains(Parts::LOOP_CHECKS)
+            && switches.loop_checks
             && !traits.native
             && !link.is_on_link(source)
             && self.embeds_own_ipv4(source)
@@ -244,6 +245,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             };
             Refusal::unreachable(reason, code, from)
         };
+        if C::Routes::ROWS == 0 {
+            return self.next_hop_of_link(zone, destination, longest).map_err(|reason| match reason {
+                DropReason::NullRoute => unreachable(reason, Unreachable::RejectRoute),
+                _ => unreachable(reason, Unreachable::NoRoute),
+            });
+        }
         // RTE-5; not to whom a tunnel brought it, unless it forwards.
         let found = self.routes.lookup_on(zone, destination);
         *longest = self.longer(zone, destination, found.map(|found| found.route));
@@ -257,6 +264,28 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         }
         // RTE-2 [RFC 4861 §5.2]: on-link means the destination itself.
         Ok((found.route.link, found.route.next_hop.as_ref().unwrap_or(destination), found.avoided))
+    }
+
+    /// The same on a node without a route table: the first link that knows a
+    /// way has the packet.
+    fn next_hop_of_link<'a>(
+        &'a self,
+        zone: Option<LinkId>,
+        destination: &Ipv6Addr,
+        longest: &'a mut Option<Longest>,
+    ) -> Result<(LinkId, &'a Ipv6Addr, Option<&'a Route>), DropReason> {
+        let mut result = Err(DropReason::NoRoute);
+        for (id, link) in self.links().filter(|(id, _)| zone.is_none_or(|zone| zone == *id)) {
+            match link.next_hop(destination) {
+                Ok(next_hop) => {
+                    let Longest { link, next_hop, .. } =
+                        longest.insert(Longest { length: 0, link: id, next_hop: Some(next_hop) });
+                    return next_hop.as_ref().map(|next_hop| (*link, next_hop, None)).ok_or(DropReason::NoRoute);
+                }
+                Err(reason) => result = Err(reason),
+            }
+        }
+        result
     }
 }
 
@@ -272,38 +301,39 @@ pub(crate) struct InnerHeader {
 
 impl InnerHeader {
     /// That of a whole IPv6 packet, which is cut to the length that it says.
-    pub(crate) fn of(packet: &mut PacketMut<'_>) -> Option<InnerHeader> {
-        Self::read(packet)
+    pub(crate) fn of<C: Capacity>(packet: &mut PacketMut<'_>) -> Option<InnerHeader> {
+        Self::read::<C>(packet)
     }
 
     /// The same, for who counts instructions rather than bytes of code.
     #[inline(always)]
-    pub(super) fn read(packet: &mut PacketMut<'_>) -> Option<InnerHeader> {
+    pub(super) fn read<C: Capacity>(packet: &mut PacketMut<'_>) -> Option<InnerHeader> {
         let header = ipv6::Header::parse(packet.as_slice()).ok()?;
         let (traffic_class, hop_limit, len) = (header.traffic_class(), header.hop_limit(), header.packet_len());
         let (source, destination) = (header.source(), header.destination());
         packet.truncate(len);
-        let len = match packet.segment_size() {
-            None => len,
-            size => mtu::length_on_the_wire(packet.as_slice(), size),
-        };
+        let len = length_on_the_wire::<C>(packet);
         Some(InnerHeader { source, destination, traffic_class, hop_limit, len })
     }
 
     /// That of a packet that was decapsulated.
     #[inline]
-    pub(super) fn behind(flow: &Flow, exit: ecn::Exit, packet: &PacketMut<'_>) -> InnerHeader {
+    pub(super) fn behind<C: Capacity>(flow: &Flow, exit: ecn::Exit, packet: &PacketMut<'_>) -> InnerHeader {
         InnerHeader {
             source: flow.inner_source,
             destination: flow.inner_destination,
             traffic_class: flow.traffic_class & 0xfc | exit.ecn.bits(),
             hop_limit: flow.hop_limit,
-            len: match packet.segment_size() {
-                None => packet.len(),
-                size => mtu::length_on_the_wire(packet.as_slice(), size),
-            },
+            len: length_on_the_wire::<C>(packet),
         }
     }
+}
+
+/// The length of the longest packet that this one stands for.
+#[inline(always)]
+fn length_on_the_wire<C: Capacity>(packet: &PacketMut<'_>) -> usize {
+    let size = packet.segment_size().filter(|_| C::PARTS.contains(Parts::OFFLOAD));
+    mtu::length_on_the_wire(packet.as_slice(), size)
 }
 
 impl Way {

@@ -200,7 +200,7 @@ fn ticks(now: Instant) -> u32 {
 mod tests {
     #![allow(clippy::arithmetic_side_effects)]
     use super::*;
-    use core::time::Duration;
+    use crate::time::Duration;
     use proptest::prelude::*;
 
     #[test]

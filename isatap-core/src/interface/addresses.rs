@@ -53,36 +53,13 @@ impl<K: Count> Addresses<K> {
     /// None.
     pub(crate) const EMPTY: Self = Addresses { rows: Bounded::EMPTY };
 
-    /// Replaces the wanted addresses. If there are more than rows, the first ones count.
-    ///
-    /// # Errors
-    /// Not all found a row. A row whose removal is still to be told is not free
-    /// yet: call this again afterwards.
-    pub(crate) fn replace(&mut self, wanted: &mut dyn Iterator<Item = LearnedAddress>) -> Result<(), TableFull> {
+    /// Replaces the wanted addresses by those that are given to what this
+    /// returns.
+    pub(crate) fn replace(&mut self) -> Replacement<'_, K> {
         for row in self.rows.iter_mut() {
             row.wanted = false;
         }
-        let mut result = Ok(());
-        for (at, address) in wanted.enumerate() {
-            if at >= self.rows.view().capacity() {
-                result = Err(TableFull::new(Table::Addresses));
-                break;
-            }
-            if let Some(row) = self.rows.iter_mut().find(|row| row.address == address.address) {
-                row.changed |= row.learned() != address;
-                row.set(address);
-                continue;
-            }
-            // A row of an address that nobody was told of is as good as free.
-            self.rows.view_mut().retain(|row| row.wanted || row.told);
-            let mut row = AddressRow::EMPTY;
-            row.set(address);
-            if let Err(full) = self.rows.add(row, Table::Addresses) {
-                result = Err(full);
-            }
-        }
-        self.rows.view_mut().retain(|row| row.wanted || row.told);
-        result
+        Replacement { addresses: self, given: 0, result: Ok(()) }
     }
 
     /// The addresses that should be.
@@ -103,6 +80,48 @@ impl<K: Count> Addresses<K> {
     }
 }
 
+/// The wanted addresses, one after the other. If there are more than rows, the
+/// first ones count.
+pub(crate) struct Replacement<'a, K: Count> {
+    addresses: &'a mut Addresses<K>,
+    given: usize,
+    result: Result<(), TableFull>,
+}
+
+impl<K: Count> Replacement<'_, K> {
+    /// The next one.
+    pub(crate) fn add(&mut self, address: LearnedAddress) {
+        let rows = &mut self.addresses.rows;
+        self.given = self.given.saturating_add(1);
+        if self.given > K::ROWS {
+            self.result = Err(TableFull::new(Table::Addresses));
+            return;
+        }
+        if let Some(row) = rows.iter_mut().find(|row| row.address == address.address) {
+            row.changed |= row.learned() != address;
+            row.set(address);
+            return;
+        }
+        // A row of an address that nobody was told of is as good as free.
+        rows.keep(|row| row.wanted || row.told);
+        let mut row = AddressRow::EMPTY;
+        row.set(address);
+        if let Err(full) = rows.add(row, Table::Addresses) {
+            self.result = Err(full);
+        }
+    }
+
+    /// These were all.
+    ///
+    /// # Errors
+    /// Not all found a row. A row whose removal is still to be told is not free
+    /// yet: replace them again afterwards.
+    pub(crate) fn end(self) -> Result<(), TableFull> {
+        self.addresses.rows.keep(|row| row.wanted || row.told);
+        self.result
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,22 +131,28 @@ mod tests {
         LearnedAddress { address: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last), ..AddressRow::EMPTY.learned() }
     }
 
+    fn replace(table: &mut Addresses<N<2>>, wanted: &[LearnedAddress]) -> Result<(), TableFull> {
+        let mut replacement = table.replace();
+        wanted.iter().for_each(|address| replacement.add(*address));
+        replacement.end()
+    }
+
     #[test]
     fn differences_are_told_once_and_an_add_then_remove_is_silence() {
         let mut table: Addresses<N<2>> = Addresses::EMPTY;
-        table.replace(&mut [address(1), address(2)].into_iter()).unwrap();
+        replace(&mut table, &[address(1), address(2)]).unwrap();
         assert_eq!(table.poll(), Some((Change::Added, address(1))));
         // 2 was never told: replacing it by 3 needs no row of its own.
-        table.replace(&mut [address(1), address(3)].into_iter()).unwrap();
+        replace(&mut table, &[address(1), address(3)]).unwrap();
         assert_eq!(table.poll(), Some((Change::Added, address(3))));
         assert_eq!(table.poll(), None);
-        assert!(table.replace(&mut [address(4)].into_iter()).is_err(), "two removals wait to be told");
+        assert!(replace(&mut table, &[address(4)]).is_err(), "two removals wait to be told");
         assert_eq!(table.poll().map(|(change, _)| change), Some(Change::Removed));
         assert_eq!(table.poll().map(|(change, _)| change), Some(Change::Removed));
-        table.replace(&mut [address(4)].into_iter()).unwrap();
+        replace(&mut table, &[address(4)]).unwrap();
         assert_eq!(table.poll(), Some((Change::Added, address(4))));
         let shorter = LearnedAddress { valid_until: Expiry::at(crate::time::Instant::ZERO), ..address(4) };
-        table.replace(&mut [shorter].into_iter()).unwrap();
+        replace(&mut table, &[shorter]).unwrap();
         assert_eq!(table.poll(), Some((Change::Changed, shorter)));
     }
 }

@@ -43,14 +43,13 @@
 //! answer for a neighbour that is not there [RFC 6324 §3.1.1].
 
 use core::net::Ipv6Addr;
-use core::time::Duration;
 
 use crate::capacity::{Array, Row, Storage};
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, Ticket, draw_key};
 use crate::packet::LinkId;
 use crate::proto41::identification::hash_address;
-use crate::time::{Expiry, Instant};
+use crate::time::{Duration, Expiry, Instant};
 
 /// MAX_UNICAST_SOLICIT. [RFC 4861 §10]
 const TRIES: u8 = 3;

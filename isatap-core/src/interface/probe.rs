@@ -2,10 +2,9 @@
 //! apart. What is sent, and what counts as an answer, is the mechanism's.
 
 use core::net::Ipv4Addr;
-use core::time::Duration;
 
 use crate::engine::Entropy;
-use crate::time::{Expiry, Instant};
+use crate::time::{Duration, Expiry, Instant};
 
 /// `S64-35`, `S6R-50`
 const TRIES: u8 = 3;

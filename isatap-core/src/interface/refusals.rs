@@ -33,7 +33,7 @@ pub struct Refusal {
 }
 
 impl Row for Refusal {
-    const EMPTY: Self = Refusal { link: LinkId::NULL, table: Table::Routes, router: None, last: None, count: 0 };
+    const EMPTY: Self = Refusal { link: LinkId(0), table: Table::Routes, router: None, last: None, count: 0 };
 }
 
 impl<S: Array<Refusal>> Refusals<S> {

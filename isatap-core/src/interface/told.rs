@@ -2,11 +2,11 @@
 
 use core::net::Ipv6Addr;
 
-use crate::capacity::Capacity;
+use crate::capacity::{Capacity, Count as _};
 use crate::engine::{Change, Delegation, Event, LearnedAddress};
 use crate::error::{Table, TableFull};
 use crate::interface::full::FullTables;
-use crate::interface::{Addresses, Context};
+use crate::interface::{Addresses, Context, Replacement};
 use crate::link::OuterPolicy;
 use crate::packet::LinkId;
 use crate::route::{Origin, Route};
@@ -24,16 +24,18 @@ impl<C: Capacity> Told<C> {
     /// Nothing is there, and nothing was told.
     pub(crate) const NOTHING: Self = Told { addresses: Addresses::EMPTY, mtu: 0, full: FullTables::NONE };
 
-    /// Brings the addresses to those `wanted`.
-    pub(crate) fn sync_addresses(&mut self, mut wanted: impl Iterator<Item = LearnedAddress>) {
-        let replaced = self.addresses.replace(&mut wanted);
+    /// Brings the addresses to those that `give` gives.
+    pub(crate) fn sync_addresses(&mut self, give: impl FnOnce(&mut Replacement<'_, C::Addresses>)) {
+        let mut wanted = self.addresses.replace();
+        give(&mut wanted);
+        let replaced = wanted.end();
         self.full.set(Table::Addresses, replaced);
     }
 
     /// The same for an automatic tunnel, of which no address has a prefix of
     /// its own.
     pub(crate) fn sync_automatic(&mut self, addresses: impl Iterator<Item = Ipv6Addr>, until: Expiry) {
-        self.sync_addresses(addresses.map(|address| automatic(address, until, until)));
+        self.sync_addresses(|wanted| addresses.for_each(|address| wanted.add(automatic(address, until, until))));
     }
 
     /// Brings the routes that an automatic tunnel has made to those `wanted`.
@@ -45,6 +47,9 @@ impl<C: Capacity> Told<C> {
         cx: &mut Context<'_, C>,
         wanted: impl Iterator<Item = Route> + Clone,
     ) -> Result<(), TableFull> {
+        if C::Routes::ROWS == 0 {
+            return Ok(());
+        }
         let id = cx.id;
         let is_own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
         cx.routes.remove_if(|route| is_own(route) && !wanted.clone().any(|other| other.key() == route.key()));

@@ -21,7 +21,7 @@ mod solicit;
 
 use core::net::Ipv4Addr;
 
-use crate::capacity::Capacity;
+use crate::capacity::{Capacity, Parts};
 use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
 use crate::interface::{Context, Told, Tracked, interface};
@@ -194,7 +194,7 @@ impl<C: Capacity> HostInterface<C> {
     /// parameters. Holds while it is listed.
     pub fn set_default_router(&mut self, address: Ipv4Addr, allowed: bool) {
         if let Some(row) = self.link.prl.slot(address).and_then(|slot| self.link.prl.row_mut(slot)) {
-            row.default = allowed;
+            row.no_default = !allowed;
         }
     }
 
@@ -247,39 +247,30 @@ impl<C: Capacity> HostInterface<C> {
     /// IPv4 address makes them unique. `ISA-6`, `NDP-54 [RFC 4862 §5.4]`
     fn sync_addresses(&mut self, now: Instant) {
         let link_locals = self.config.link_local == LinkLocal::Always || self.link.prl.iter().next().is_some();
-        let link_local =
-            LinkPrefix { prefix: Ipv6Prefix::LINK_LOCAL, preferred_until: Expiry::NEVER, valid_until: Expiry::NEVER };
-        let learned = self.link.prefixes.in_turns().filter_map(|row| {
-            let valid_until = row.valid_until().filter(|valid| !valid.is_due(now))?;
-            let preferred_until = row.preferred_until().unwrap_or(Expiry::at(now));
-            Some(LinkPrefix { prefix: row.prefix(), preferred_until, valid_until })
+        let (locators, shares) = (self.link.locators(), C::PARTS.contains(Parts::SHARES));
+        self.told.sync_addresses(|wanted| {
+            let mut add = |prefix: Ipv6Prefix, preferred_until, valid_until| {
+                for own in locators {
+                    if let Some(address) = addr::address(&prefix, own.address) {
+                        wanted.add(LearnedAddress { address, prefix_length: 64, preferred_until, valid_until });
+                    }
+                }
+            };
+            if link_locals {
+                add(Ipv6Prefix::LINK_LOCAL, Expiry::NEVER, Expiry::NEVER);
+            }
+            self.link.prefixes.each_in_turns(shares, |row| {
+                if let Some(valid_until) = row.valid_until().filter(|valid| !valid.is_due(now)) {
+                    add(row.prefix(), row.preferred_until().unwrap_or(Expiry::at(now)), valid_until);
+                }
+            });
         });
-        let prefixes = link_locals.then_some(link_local).into_iter().chain(learned);
-        let locators = self.link.locators();
-        let wanted = prefixes.flat_map(|prefix| {
-            locators.iter().filter_map(move |locator| {
-                Some(LearnedAddress {
-                    address: addr::address(&prefix.prefix, locator.address)?,
-                    prefix_length: 64,
-                    preferred_until: prefix.preferred_until,
-                    valid_until: prefix.valid_until,
-                })
-            })
-        });
-        self.told.sync_addresses(wanted);
     }
 
     /// The on-link routes that should be: one for each on-link prefix.
     fn sync_routes(&mut self, cx: &mut Context<'_, C>) {
         self.told.full.note(self.link.sync_routes(cx));
     }
-}
-
-/// A prefix that addresses are made of.
-struct LinkPrefix {
-    prefix: Ipv6Prefix,
-    preferred_until: Expiry,
-    valid_until: Expiry,
 }
 
 /// A number that no row of the router list has.

@@ -2,13 +2,13 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::capacity::{Bounded, Capacity, Vec};
+use crate::capacity::{Bounded, Capacity, Parts, Vec};
 use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
 use crate::interface::Context;
 use crate::isatap::addr::{self, embedded_ipv4};
 use crate::isatap::ingress;
-use crate::isatap::prl::{EntryOrigin, Prl};
+use crate::isatap::prl::{EntryOrigin, PotentialRouter, Prl};
 use crate::link::{Admitted, Denied, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits};
 use crate::nd::learned::{self, Prefixes};
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix};
@@ -80,7 +80,7 @@ impl<C: Capacity> IsatapLink<C> {
 
     /// `SEC-4`: see [`RouterInterface::set_known_routers`](super::RouterInterface::set_known_routers).
     pub(crate) fn set_known_routers(&mut self, routers: &[Ipv4Addr]) -> Result<(), TableFull> {
-        self.known.view_mut().clear();
+        self.known.clear();
         let mut routers = routers.iter().filter(|router| !router.is_unspecified());
         let result = routers.try_for_each(|router| self.known.add(*router, Table::KnownRouters));
         self.mark();
@@ -114,6 +114,9 @@ impl<C: Capacity> IsatapLink<C> {
     }
 
     fn mark(&mut self) {
+        if !C::PARTS.contains(Parts::SHORTCUTS) {
+            return;
+        }
         let routers = self.known_routers().fold(self.prl.marks(), Marks::with_address);
         self.underlay.mark(routers);
         let is_plain = |router| !self.underlay.excludes(router) && !self.knows(router);
@@ -175,7 +178,8 @@ impl<C: Capacity> IsatapLink<C> {
     #[inline(always)]
     fn plain(&self, flow: &Flow) -> Option<Admitted> {
         let (source, inner_source) = (flow.outer_source, &flow.inner_source);
-        if flow.outer_destination != self.underlay.first || !ingress::is_plainly_unicast(&flow.inner_destination) {
+        let is_on = C::PARTS.contains(Parts::SHORTCUTS) && flow.outer_destination == self.underlay.first;
+        if !is_on || !ingress::is_plainly_unicast(&flow.inner_destination) {
             return None;
         }
         if !self.underlay.marks.may_have(source) {
@@ -268,6 +272,16 @@ impl<C: Capacity> Link for IsatapLink<C> {
         }
         let source = self.outer_source(inner_source, destination)?;
         Ok(Resolution::To { source, destination })
+    }
+
+    /// To a neighbour, or by the first router of the list whose advertisements
+    /// make it a default router.
+    fn next_hop(&self, destination: &Ipv6Addr) -> Result<Ipv6Addr, DropReason> {
+        if self.is_on_link(destination) {
+            return Ok(*destination);
+        }
+        let router = self.prl.iter().find(|row| row.is_default_router());
+        router.map(PotentialRouter::speaks_from).ok_or(DropReason::NoRoute)
     }
 
     #[inline]

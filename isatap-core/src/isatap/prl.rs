@@ -1,13 +1,13 @@
 //! The potential router list: who may advertise, and when each was asked.
 
-use core::net::Ipv4Addr;
-use core::time::Duration;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::capacity::{Array, Capacity, Row, Rows};
 use crate::error::{Table, TableFull};
+use crate::isatap::addr;
 use crate::nd::solicit::Solicitation;
 use crate::proto41::Marks;
-use crate::time::{Expiry, Instant};
+use crate::time::{Duration, Expiry, Instant, Lifetime};
 
 /// The potential router list of one interface. `ISA-20 [RFC 5214 §8.1]`
 ///
@@ -36,8 +36,8 @@ pub struct PotentialRouter {
     address: Ipv4Addr,
     pub(crate) origin: EntryOrigin,
     listed: bool,
-    /// `ISA-45`: use it as a default router and take link parameters from it.
-    pub(crate) default: bool,
+    /// `ISA-45`: do not use it as a default router, nor take link parameters from it.
+    pub(crate) no_default: bool,
     pub(crate) solicitation: Solicitation,
     /// A solicitation waits to be written.
     pub(crate) solicitation_wanted: bool,
@@ -57,6 +57,9 @@ pub struct PotentialRouter {
     pub(crate) heard_since_asked: bool,
     /// The longest lifetime of its last advertisement.
     pub(crate) alive_until: Expiry,
+    /// On a node without a route table: until when it is a default router.
+    default_until: Expiry,
+    is_default_now: bool,
     /// Its link-local address as it wrote it: the other u bit. `ISA-26`
     pub(crate) other_form: bool,
     pub(crate) told: bool,
@@ -65,26 +68,13 @@ pub struct PotentialRouter {
 
 /// TIMER(i) of RFC 5214 §8.3.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Timer {
     Off,
-    /// An advertisement asked for this interval from that instant; the jitter
-    /// is drawn at the next `handle_timeout`.
-    Draw {
-        from: Instant,
-        secs: u32,
-    },
+    /// The last advertisement asked for this interval; the jitter is drawn at
+    /// the next `handle_timeout`.
+    Draw(Duration),
     At(Instant),
-}
-
-impl Timer {
-    /// Whether it runs and ends, before any jitter, not after `instant`.
-    pub(crate) fn is_before(self, instant: Instant) -> bool {
-        match self {
-            Timer::Off => false,
-            Timer::Draw { from, secs } => from.saturating_add(Duration::from_secs(u64::from(secs))) <= instant,
-            Timer::At(at) => at <= instant,
-        }
-    }
 }
 
 impl PotentialRouter {
@@ -100,6 +90,28 @@ impl PotentialRouter {
         self.origin
     }
 
+    /// The link-local address that it speaks from. `ISA-26`
+    pub(crate) fn speaks_from(&self) -> Ipv6Addr {
+        if self.other_form { addr::other_link_local(self.address) } else { addr::link_local(self.address) }
+    }
+
+    /// Whether it is a default router of a node without a route table, as of
+    /// the last [`expire_default`](Self::expire_default).
+    pub(crate) fn is_default_router(&self) -> bool {
+        self.is_default_now
+    }
+
+    /// Whether it is a default router, and how long. `NDP-36`
+    pub(crate) fn set_default(&mut self, now: Instant, lifetime: Lifetime) {
+        self.is_default_now = !lifetime.is_zero();
+        self.default_until = Expiry::after(now, lifetime);
+    }
+
+    /// Lets time pass up to `now`.
+    pub(crate) fn expire_default(&mut self, now: Instant) {
+        self.is_default_now &= !self.default_until.is_due(now);
+    }
+
     /// Whether it is on the list; a row that has left it remembers.
     pub(crate) fn is_listed(&self) -> bool {
         self.listed
@@ -108,7 +120,7 @@ impl PotentialRouter {
     /// Whether it may be a default router, and set link parameters. `ISA-45`
     #[must_use]
     pub fn may_be_default(&self) -> bool {
-        self.default
+        !self.no_default
     }
 
     /// Whether it has answered, and what it said has not all expired.
@@ -139,6 +151,17 @@ impl PotentialRouter {
         timer.min(self.solicitation.deadline()).instant()
     }
 
+    /// Whether its timer runs and ends, before any jitter, not after `instant`.
+    pub(crate) fn is_timed_before(&self, instant: Instant) -> bool {
+        match self.timer {
+            Timer::Off => false,
+            Timer::Draw(interval) => {
+                self.heard.instant().is_some_and(|heard| heard.saturating_add(interval) <= instant)
+            }
+            Timer::At(at) => at <= instant,
+        }
+    }
+
     /// Takes it off the list; remembers when it was asked last. `ISA-37`
     pub(crate) fn retire(&mut self) {
         self.listed = false;
@@ -148,6 +171,7 @@ impl PotentialRouter {
         self.round_pending = false;
         self.timer = Timer::Off;
         self.warn_lifetime = false;
+        self.is_default_now = false;
     }
 
     /// When there is something to do here, or to send.
@@ -157,11 +181,12 @@ impl PotentialRouter {
         }
         let timer = match self.timer {
             Timer::Off => Expiry::NEVER,
-            Timer::Draw { from, .. } => Expiry::at(from),
+            Timer::Draw(_) => self.heard,
             Timer::At(instant) => Expiry::at(instant),
         };
         let alive = if self.answered { self.alive_until } else { Expiry::NEVER };
-        timer.min(self.solicitation.deadline()).min(alive)
+        let default = if self.is_default_router() { self.default_until } else { Expiry::NEVER };
+        timer.min(self.solicitation.deadline()).min(alive).min(default)
     }
 
     /// Whether this is the entry for `address`.
@@ -180,7 +205,7 @@ impl Row for PotentialRouter {
         address: Ipv4Addr::UNSPECIFIED,
         origin: EntryOrigin::Static,
         listed: false,
-        default: true,
+        no_default: false,
         solicitation: Solicitation::IDLE,
         solicitation_wanted: false,
         round_pending: false,
@@ -190,7 +215,9 @@ impl Row for PotentialRouter {
         useless: 0,
         heard: Expiry::NEVER,
         heard_since_asked: false,
-        alive_until: Expiry::at(Instant::ZERO),
+        alive_until: Expiry::NEVER,
+        default_until: Expiry::NEVER,
+        is_default_now: false,
         other_form: false,
         told: false,
         warn_lifetime: false,

@@ -30,7 +30,7 @@ use crate::link::{Link as _, Locator};
 use crate::nd::learned::{DnsServer, SearchDomain};
 use crate::nd::option::{PrefixFlags, PrefixInformation};
 use crate::prefix::Ipv6Prefix;
-use crate::time::{Expiry, Instant, Lifetime};
+use crate::time::{Instant, Lifetime};
 
 pub use advertise::Solicitor;
 use answered::Answered;
@@ -122,7 +122,7 @@ impl<C: Capacity> RouterInterface<C> {
         self.note_locators();
         // Nobody expects an answer from a locator that is gone.
         let link = &self.link;
-        self.solicitors.view_mut().retain(|row| link.owns_ipv4(row.locator));
+        self.solicitors.keep(|row| link.owns_ipv4(row.locator));
         self.sync_addresses();
         result
     }
@@ -154,7 +154,7 @@ impl<C: Capacity> RouterInterface<C> {
     /// nobody can tell them. `ISA-56`
     pub fn withdraw(&mut self, cx: &mut Context<'_, C>, prefix: &Ipv6Prefix) {
         let before = self.published.len();
-        self.published.view_mut().retain(|row| row.prefix != *prefix);
+        self.published.keep(|row| row.prefix != *prefix);
         if self.published.len() == before {
             return;
         }
@@ -214,14 +214,12 @@ impl<C: Capacity> RouterInterface<C> {
     fn sync_addresses(&mut self) {
         let prefixes = self.published.iter().map(|row| row.prefix);
         let locators = self.link.locators();
-        let wanted = core::iter::once(Ipv6Prefix::LINK_LOCAL).chain(prefixes).flat_map(|prefix| {
-            locators.iter().filter_map(move |locator| {
-                let address = addr::address(&prefix, locator.address)?;
-                let never = Expiry::NEVER;
-                Some(LearnedAddress { address, prefix_length: 64, preferred_until: never, valid_until: never })
-            })
+        self.told.sync_addresses(|wanted| {
+            for prefix in core::iter::once(Ipv6Prefix::LINK_LOCAL).chain(prefixes) {
+                let own = locators.iter().filter_map(|locator| addr::address(&prefix, locator.address));
+                own.for_each(|address| wanted.add(LearnedAddress::lasting(address, 64)));
+            }
         });
-        self.told.sync_addresses(wanted);
     }
 }
 

@@ -10,10 +10,8 @@
 //! What is advertised is the caller's. Links without multicast answer each
 //! host alone and have no use for this.
 
-use core::time::Duration;
-
 use crate::engine::{Entropy, uniform};
-use crate::time::{Expiry, Instant};
+use crate::time::{Duration, Expiry, Instant};
 
 /// Between two unsolicited advertisements. `NDP-42 [RFC 4861 §6.2.1]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,6 @@
 //! in turn (a `…Repr`, then options), and fills in length and checksum.
 
 use core::net::Ipv6Addr;
-use core::time::Duration;
 
 use bitflags::bitflags;
 
@@ -17,6 +16,7 @@ use crate::error::{EmitError, Layer, ParseError, ParseErrorKind};
 use crate::packet::PacketMut;
 use crate::prefix::halves;
 use crate::route::Preference;
+use crate::time::Lifetime;
 use crate::wire::checksum::{self, Sum};
 use crate::wire::field::{Writer, ipv6_at, u8_at, u16_at, u32_at};
 use crate::wire::icmpv6::Message as Icmpv6;
@@ -159,7 +159,7 @@ impl RouterAdvertisement<'_> {
     #[must_use]
     pub fn preference(&self) -> Preference {
         match self.router_lifetime() {
-            Duration::ZERO => Preference::Medium,
+            Lifetime::ZERO => Preference::Medium,
             _ => Preference::from_flags(u8_at::<5, 16>(self.fixed)).unwrap_or_default(),
         }
     }
@@ -168,8 +168,8 @@ impl RouterAdvertisement<'_> {
     /// none.
     #[inline]
     #[must_use]
-    pub fn router_lifetime(&self) -> Duration {
-        Duration::from_secs(u64::from(u16_at::<6, 16>(self.fixed)))
+    pub fn router_lifetime(&self) -> Lifetime {
+        Lifetime::from_secs(u16_at::<6, 16>(self.fixed).into())
     }
 
     /// How long a neighbour counts as reachable after it answered, in ms

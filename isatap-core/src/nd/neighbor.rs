@@ -18,11 +18,10 @@
 //! Packets never wait for a neighbour here, so that there is no queue.
 
 use core::fmt;
-use core::time::Duration;
 
 use crate::capacity::{Bounded, Count};
 use crate::error::{Table, TableFull};
-use crate::time::{Expiry, Instant};
+use crate::time::{Duration, Expiry, Instant};
 
 /// Unicast solicitations before a neighbour is given up. [RFC 4861 §10]
 const MAX_UNICAST_SOLICIT: u8 = 3;
@@ -30,9 +29,9 @@ const MAX_UNICAST_SOLICIT: u8 = 3;
 /// [RFC 4861 §10]
 const DELAY_FIRST_PROBE_TIME: Duration = Duration::from_secs(5);
 /// REACHABLE_TIME, before randomisation. [RFC 4861 §10]
-const REACHABLE_MICROS: u64 = 30_000_000;
+const REACHABLE_TIME: Duration = Duration::from_secs(30);
 /// RETRANS_TIMER. [RFC 4861 §10]
-const RETRANS_MS: u32 = 1_000;
+const RETRANS_TIMER: Duration = Duration::from_secs(1);
 
 /// The neighbours that are being watched, by a key that is the caller's: on
 /// ISATAP the IPv4 address.
@@ -44,8 +43,8 @@ const RETRANS_MS: u32 = 1_000;
 #[derive(Clone)]
 pub struct Neighbors<K: Copy, C: Count> {
     rows: C::Vec<Neighbor<K>>,
-    reachable_micros: u64,
-    retrans_ms: u32,
+    reachable: Duration,
+    retrans: Duration,
 }
 
 /// One neighbour: a row of [`Neighbors`].
@@ -155,15 +154,14 @@ impl<K: Copy> Neighbor<K> {
 
 impl<K: Copy + Eq, C: Count> Neighbors<K, C> {
     /// No neighbours, and the times of RFC 4861.
-    pub const EMPTY: Self =
-        Neighbors { rows: Bounded::EMPTY, reachable_micros: REACHABLE_MICROS, retrans_ms: RETRANS_MS };
+    pub const EMPTY: Self = Neighbors { rows: Bounded::EMPTY, reachable: REACHABLE_TIME, retrans: RETRANS_TIMER };
 
     /// Sets the (randomised) reachable time and the time between two
     /// solicitations; they hold from the next change of state on. Zero
     /// counts as 1 ms.
     pub fn set_times(&mut self, reachable_time: Duration, retrans_timer: Duration) {
-        self.reachable_micros = u64::try_from(reachable_time.as_micros()).unwrap_or(u64::MAX).max(1_000);
-        self.retrans_ms = u32::try_from(retrans_timer.as_millis()).unwrap_or(u32::MAX).max(1);
+        let least = Duration::from_millis(1);
+        (self.reachable, self.retrans) = (reachable_time.max(least), retrans_timer.max(least));
     }
 
     /// A packet was sent to the neighbour.
@@ -180,6 +178,7 @@ impl<K: Copy + Eq, C: Count> Neighbors<K, C> {
                 }
                 Ok(())
             }
+            None if C::ROWS == 0 => Ok(()),
             None => self.add(now, key, State::delay(now)),
         }
     }
@@ -191,6 +190,9 @@ impl<K: Copy + Eq, C: Count> Neighbors<K, C> {
     /// # Errors
     /// It is new and no row can be freed.
     pub fn probe(&mut self, now: Instant, key: K) -> Result<(), TableFull> {
+        if C::ROWS == 0 {
+            return Ok(());
+        }
         let row = self.find_or_add(now, key)?;
         if let State::Stale { .. } | State::Delay { .. } = row.state {
             row.state = State::Probe { sent: 0, next: now.max(row.next_probe) };
@@ -201,7 +203,7 @@ impl<K: Copy + Eq, C: Count> Neighbors<K, C> {
     /// An upper layer made progress through the neighbour: it received what
     /// this node sent. Nothing happens when it is not watched.
     pub fn confirm(&mut self, now: Instant, key: K) {
-        let until = Expiry::at(now.saturating_add(Duration::from_micros(self.reachable_micros)));
+        let until = Expiry::at(now.saturating_add(self.reachable));
         if let Some(row) = self.find_mut(key) {
             row.state = State::Reachable { until };
         }
@@ -246,12 +248,12 @@ impl<K: Copy + Eq, C: Count> Neighbors<K, C> {
     /// The neighbour is of no more interest (its router left the list, its
     /// locator is gone).
     pub fn forget(&mut self, key: K) {
-        self.rows.view_mut().retain(|row| row.key != key);
+        self.rows.keep(|row| row.key != key);
     }
 
     /// Nobody is of interest any more.
     pub fn clear(&mut self) {
-        self.rows.view_mut().clear();
+        self.rows.clear();
     }
 
     /// Lets time pass up to `now`.
@@ -284,7 +286,7 @@ impl<K: Copy + Eq, C: Count> Neighbors<K, C> {
     ///
     /// `NDP-68 [RFC 4861 §7.2.3]`: one for each RetransTimer, no more.
     pub fn probe_sent(&mut self, now: Instant, key: K) {
-        let next = now.saturating_add(Duration::from_millis(u64::from(self.retrans_ms)));
+        let next = now.saturating_add(self.retrans);
         if let Some(row) = self.find_mut(key) {
             row.next_probe = next;
             if let State::Probe { sent, .. } = row.state {
@@ -350,7 +352,7 @@ impl<K: Copy + Eq, C: Count> Neighbors<K, C> {
     /// Watches a new one.
     #[inline(never)]
     fn add(&mut self, now: Instant, key: K, state: State) -> Result<(), TableFull> {
-        if self.rows.view().is_full() {
+        if self.rows.is_full() {
             let ranked = self.rows.iter().enumerate().filter_map(|(at, row)| Some((row.eviction_rank(now)?, at)));
             let (_, victim) = ranked.min().ok_or(TableFull::new(Table::Neighbors))?;
             self.rows.take(victim);

@@ -14,10 +14,8 @@
 //! of another (ISA-33). It is a small row; the [`Config`] is shared and
 //! passed in.
 
-use core::time::Duration;
-
 use crate::engine::{Entropy, uniform};
-use crate::time::{Expiry, Instant, duration};
+use crate::time::{Duration, Expiry, Instant};
 
 /// The longest delay before the first solicitation of a round.
 /// [RFC 4861 §10]
@@ -39,7 +37,8 @@ pub struct Config {
     /// The first interval between solicitations (4 s; less than 1 s counts
     /// as 1 s).
     pub initial_interval: Duration,
-    /// The longest interval (3600 s; less than the first counts as that).
+    /// The longest interval (3600 s; less than the first counts as that, and
+    /// more than 9 hours may count as that).
     pub max_interval: Duration,
     /// Whether intervals double and the asking goes on until there is an
     /// answer, as RFC 7559 wants it; otherwise at most three solicitations.
@@ -92,13 +91,32 @@ pub enum Phase {
     Exhausted,
 }
 
+// Idle is zero: see `time::Expiry`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 enum State {
     Idle,
     Starting { at: Instant, with_delay: bool },
     Delaying { until: Instant },
-    Backoff { sent: u16, interval_ms: u32, until: Instant },
+    Backoff { sent: u16, interval: Ticks, until: Instant },
     Exhausted,
+}
+
+/// The last interval in 32 bits, in steps of 8 µs: what the next one is drawn
+/// from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ticks(u32);
+
+impl Ticks {
+    const ZERO: Ticks = Ticks(0);
+
+    fn of(interval: Duration) -> Self {
+        Ticks(u32::try_from(interval.as_micros() >> 3).unwrap_or(u32::MAX))
+    }
+
+    fn duration(self) -> Duration {
+        Duration::from_micros(u64::from(self.0) << 3)
+    }
 }
 
 impl Solicitation {
@@ -137,12 +155,11 @@ impl Solicitation {
         let at = match self.state {
             State::Starting { at, .. } if at <= soon => at,
             State::Delaying { until } => until,
-            State::Backoff { interval_ms, until, .. } => {
-                let interval = Duration::from_millis(u64::from(interval_ms));
+            State::Backoff { interval, until, .. } => {
                 // What is left of the interval without what is over 4 s.
                 let left = until.saturating_duration_since(now);
-                let over = duration::difference(interval, RTR_SOLICITATION_INTERVAL);
-                now.saturating_add(duration::difference(left, over))
+                let over = interval.duration().saturating_sub(RTR_SOLICITATION_INTERVAL);
+                now.saturating_add(left.saturating_sub(over))
             }
             _ => heard.instant().map_or(now, |heard| now.max(heard.saturating_add(RTR_SOLICITATION_INTERVAL))),
         };
@@ -173,9 +190,9 @@ impl Solicitation {
                 self.state = State::Exhausted;
                 false
             }
-            State::Backoff { sent, interval_ms, until } if until <= now => {
+            State::Backoff { sent, interval, until } if until <= now => {
                 let sent = sent.saturating_add(1);
-                self.state = config.next(sent, interval_ms, now, entropy);
+                self.state = config.next(sent, interval, now, entropy);
                 true
             }
             _ => false,
@@ -224,22 +241,22 @@ impl Solicitation {
 
     fn send_first(&mut self, now: Instant, config: &Config, entropy: &mut dyn Entropy) -> bool {
         self.not_before = now.saturating_add(config.min_round_interval);
-        self.state = config.next(1, 0, now, entropy);
+        self.state = config.next(1, Ticks::ZERO, now, entropy);
         true
     }
 }
 
 impl Config {
     /// The state after solicitation number `sent`, the last interval having
-    /// been `last_ms`.
-    fn next(&self, sent: u16, last_ms: u32, now: Instant, entropy: &mut dyn Entropy) -> State {
+    /// been `last`.
+    fn next(&self, sent: u16, last: Ticks, now: Instant, entropy: &mut dyn Entropy) -> State {
         let first = self.initial_interval.max(Duration::from_secs(1));
         let longest = self.max_interval.max(first);
         let interval = if self.backoff {
             // ISA-34 [RFC 7559 §2; RFC 8415 §15]: RT = IRT + RAND*IRT, then
             // RT = 2*RTprev + RAND*RTprev, then MRT + RAND*MRT.
-            let last = Duration::from_millis(u64::from(last_ms));
-            let (base, spread) = if sent <= 1 { (first, first) } else { (duration::product(last, 2), last) };
+            let last = last.duration();
+            let (base, spread) = if sent <= 1 { (first, first) } else { (last.saturating_mul(2), last) };
             let interval = around(base, spread, entropy);
             if interval > longest { around(longest, longest, entropy) } else { interval }
         } else if sent < MAX_RTR_SOLICITATIONS {
@@ -248,15 +265,14 @@ impl Config {
             // How long the last one's answer may take. [RFC 4861 §6.3.7]
             MAX_RTR_SOLICITATION_DELAY
         };
-        let interval_ms = u32::try_from(interval.as_millis()).unwrap_or(u32::MAX);
-        State::Backoff { sent, interval_ms, until: now.saturating_add(Duration::from_millis(u64::from(interval_ms))) }
+        State::Backoff { sent, interval: Ticks::of(interval), until: now.saturating_add(interval) }
     }
 }
 
 /// `base` and up to a tenth of `spread` more or less.
 fn around(base: Duration, spread: Duration, entropy: &mut dyn Entropy) -> Duration {
-    let tenth = duration::quotient(spread, 10);
-    uniform(entropy, duration::difference(base, tenth), duration::sum(base, tenth))
+    let tenth = spread.tenth();
+    uniform(entropy, base.saturating_sub(tenth), base.saturating_add(tenth))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use core::net::Ipv6Addr;
 
 use super::Node;
-use crate::capacity::Capacity;
+use crate::capacity::{Capacity, Parts};
 use crate::datapath::{
     Avoided, Datapath, Decision, Entrance, Fit, InnerHeader, Kept, Memory, NOWHERE, Origin, Owner, Question, Refusal,
     Remember, Unverified, Way,
@@ -59,7 +59,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
                 return self.deliver(link, Admitted::Remote, packet);
             }
         }
-        let Some(header) = InnerHeader::of(packet) else { return self.drop(DropReason::NotIpv6) };
+        let Some(header) = InnerHeader::of::<C>(packet) else { return self.drop(DropReason::NotIpv6) };
         let origin = Origin::Forwarded { link, outer_source: None };
         self.send(&kept, (None, Expiry::NEVER), origin, &header, packet)
     }
@@ -103,7 +103,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
         let destination = ipv6::Header::parse(packet.as_slice()).ok()?.destination();
         // A link-local sender is on the link that it spoke from.
         packet.set_link(destination.is_unicast_link_local().then_some(link));
-        let (origin, header) = (Origin::Local, InnerHeader::of(packet)?);
+        let (origin, header) = (Origin::Local, InnerHeader::of::<C>(packet)?);
         let (way, avoided) = self.datapath.way(origin, packet.link(), &header.source, &header.destination).ok()?;
         let fit = way.fit(origin, &header).ok()?;
         // SEC-1: no answer waits for a neighbour.
@@ -207,7 +207,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
         let link = self.believe(message.link(), &error, quoted.as_ref());
         let Some(link) = link else { return self.drop(DropReason::IcmpV4Ignored) };
         let consumed = self.consumed(Verdict::Consumed { link });
-        let Some(sender) = sender else { return consumed };
+        let Some(sender) = sender.filter(|_| C::PARTS.contains(Parts::ERRORS)) else { return consumed };
         let local = self.datapath.is_local(link, &sender);
         let Some(path) = self.datapath.link(link) else { return consumed };
         let path_mtu = path.underlay().path_mtu(error.destination);
@@ -275,7 +275,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Owner<I, C, 
 
     #[inline(always)]
     fn deliver(&mut self, link: LinkId, from: Admitted, packet: &mut PacketMut<'_>) -> Verdict {
-        if self.datapath.answers_echo
+        if self.datapath.answers_echo()
             && let Some(verdict) = self.answer_for_stack(link, packet)
         {
             return verdict;
@@ -321,6 +321,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Owner<I, C, 
     fn refuse(&mut self, refusal: &Refusal, origin: Origin, packet: &mut PacketMut<'_>) -> Verdict {
         self.counters.count(refusal.reason);
         let drop = Verdict::Drop(refusal.reason);
+        if !C::PARTS.contains(Parts::ERRORS) {
+            return drop;
+        }
         let (Some(kind), Some(link)) = (refusal.answer, refusal.link) else { return drop };
         let Ok(header) = ipv6::Header::parse(packet.as_slice()) else { return drop };
         // NDP-64: from an address of ours on the side that the packet came

@@ -1,7 +1,6 @@
 //! The layers of a packet, as they were found.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use core::time::Duration;
 
 use super::warning::Warnings;
 use crate::error::{self, ParseError};
@@ -10,6 +9,7 @@ use crate::nd::option::Options;
 use crate::route::Preference;
 use crate::teredo::packet;
 pub use crate::teredo::packet::Authentication;
+use crate::time::Duration;
 use crate::wire::field::{u8_at, u16_at, u32_at};
 use crate::wire::{ipv4, ipv6, protocol};
 

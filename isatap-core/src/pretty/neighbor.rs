@@ -1,7 +1,6 @@
 //! Neighbor Discovery messages, also those that a node would discard.
 
 use core::net::Ipv6Addr;
-use core::time::Duration;
 
 use super::layer::{NdBody, NeighborDiscovery};
 use super::warning::{Warning, Warnings};
@@ -10,7 +9,7 @@ use crate::nd::message::{NeighborFlags, RouterFlags};
 use crate::nd::option::{NdOption, PrefixFlags, RawOption, option_type};
 use crate::prefix::Ipv6Prefix;
 use crate::route::Preference;
-use crate::time::Lifetime;
+use crate::time::{Duration, Lifetime};
 use crate::wire::field::{ipv6_at, u8_at, u16_at, u32_at};
 use crate::wire::icmpv6::Message as Icmpv6;
 

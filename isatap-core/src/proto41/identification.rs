@@ -63,13 +63,17 @@ impl<S: Storage<Bucket>> Identifications<S> {
     /// The identification of the next packet from `source` to `destination`.
     /// Without any bucket, each counts as one that comes too soon.
     pub fn next(&mut self, now: Instant, source: Ipv4Addr, destination: Ipv4Addr) -> u16 {
+        let [_, _, low @ ..] = self.repeated.to_be_bytes();
+        if self.buckets.as_ref().is_empty() {
+            self.repeated = self.repeated.wrapping_add(1);
+            return u16::from_be_bytes(low);
+        }
         let pair = u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits());
         let [a, b, c, d, e, f, _, _] = siphash(self.seed, pair).to_be_bytes();
         // Without a secret nothing is hidden: runs then compare byte by byte.
         let shift = if self.seed == [0; 2] { 0 } else { u16::from_be_bytes([a, b]) };
         let buckets = self.buckets.as_mut();
         let place = usize::try_from(u32::from_be_bytes([c, d, e, f])).unwrap_or(0).checked_rem(buckets.len());
-        let [_, _, low @ ..] = self.repeated.to_be_bytes();
         let (value, is_repeated) = match place.and_then(|place| buckets.get_mut(place)) {
             Some(bucket) => bucket.next(now),
             None => (u16::from_be_bytes(low), true),
@@ -113,7 +117,7 @@ pub struct Bucket {
     next: u16,
     /// Whether the block was begun too soon.
     repeats: bool,
-    /// The second after the last use of each block; zero: never used.
+    /// The tick after the last use of each block; zero: never used.
     used: [u32; BLOCKS],
 }
 
@@ -123,6 +127,10 @@ impl Row for Bucket {
 
 /// The more there are, the less of the range waits for a block's last value.
 const BLOCKS: usize = 8;
+/// Bits of a microsecond count below a tick's: 1.05 s.
+const TICK_BITS: u32 = 20;
+/// [`LIFETIME_SECS`] in ticks, rounded up.
+const LIFETIME_TICKS: u32 = 115;
 /// Bits of the counter that count inside a block.
 const BLOCK_BITS: u32 = 13;
 
@@ -131,12 +139,13 @@ impl Bucket {
     fn next(&mut self, now: Instant) -> (u16, bool) {
         let next = self.next;
         self.next = next.wrapping_add(1);
-        let second = u32::try_from(now.micros() / 1_000_000).unwrap_or(u32::MAX).saturating_add(1);
+        // Not seconds, which small chips would have to divide for.
+        let tick = u32::try_from(now.micros() >> TICK_BITS).unwrap_or(u32::MAX).saturating_add(1);
         if let Some(used) = self.used.get_mut(usize::from(next >> BLOCK_BITS)) {
             if next.trailing_zeros() >= BLOCK_BITS {
-                self.repeats = *used != 0 && second < used.saturating_add(LIFETIME_SECS).saturating_add(1);
+                self.repeats = *used != 0 && tick < used.saturating_add(LIFETIME_TICKS).saturating_add(1);
             }
-            *used = second.max(*used);
+            *used = tick.max(*used);
         }
         (next, self.repeats)
     }
@@ -226,7 +235,8 @@ mod tests {
             assert_eq!(value, source.clone().next(start, A, B), "the oldest");
             assert_eq!(again.repeated(), 1, "{secs}");
         }
-        source.next(Instant::from_secs(126), A, B);
+        // The time is counted in steps of a second.
+        source.next(Instant::from_secs(128), A, B);
         assert_eq!(source.repeated(), 0, "a lifetime later it is a new one");
     }
 

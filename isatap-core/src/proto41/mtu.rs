@@ -4,11 +4,11 @@
 use core::fmt;
 use core::net::Ipv4Addr;
 use core::num::NonZeroU16;
-use core::time::Duration;
 
 use super::{MOST_CARRIED, OVERHEAD};
 use crate::capacity::{Bounded, Count};
-use crate::time::{Expiry, Instant};
+use crate::error::Table;
+use crate::time::{Duration, Expiry, Instant};
 use crate::wire::{ipv6, protocol};
 
 /// How the MTU of a tunnel is found.
@@ -97,11 +97,14 @@ pub(crate) fn limit(mode: MtuMode, path_mtu: u16) -> (u16, bool) {
 pub fn length_on_the_wire(packet: &[u8], segment_size: Option<NonZeroU16>) -> usize {
     match segment_size {
         None => packet.len(),
-        Some(size) => {
-            let headers = headers_len(packet).unwrap_or(packet.len());
-            headers.saturating_add(usize::from(size.get())).min(packet.len())
-        }
+        Some(size) => length_of_a_segment(packet, size),
     }
+}
+
+#[cold]
+fn length_of_a_segment(packet: &[u8], size: NonZeroU16) -> usize {
+    let headers = headers_len(packet).unwrap_or(packet.len());
+    headers.saturating_add(usize::from(size.get())).min(packet.len())
 }
 
 /// Bytes up to the end of the TCP or UDP header.
@@ -194,6 +197,9 @@ impl<K: Count> PathMtus<K> {
     /// that this tunnel can have sent. `ceiling`: the MTU of the interface
     /// underneath. Returns the new estimate if there is one.
     pub(crate) fn too_big(&mut self, now: Instant, claim: &TooBig, ceiling: u16) -> Option<u16> {
+        if K::ROWS == 0 {
+            return None;
+        }
         let known = self.rows.iter_mut().find(|row| row.destination == claim.destination);
         let current = known.as_ref().map_or(ceiling, |row| row.mtu);
         let claimed = match claim.next_hop_mtu {
@@ -230,7 +236,7 @@ impl<K: Count> PathMtus<K> {
     /// changed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> usize {
         let mut raised = 0_usize;
-        self.rows.view_mut().retain_mut(|row| {
+        self.rows.keep(|row| {
             if !row.raise.is_due(now) {
                 return true;
             }
@@ -246,7 +252,7 @@ impl<K: Count> PathMtus<K> {
     /// Forgets the estimates of `mtu` bytes and more, since the interface now
     /// carries no more than that: they would outlast it.
     pub(crate) fn forget_from(&mut self, mtu: u16) {
-        self.rows.view_mut().retain(|row| row.mtu < mtu);
+        self.rows.keep(|row| row.mtu < mtu);
     }
 
     /// When [`PathMtus::handle_timeout`] has something to do.
@@ -256,7 +262,7 @@ impl<K: Count> PathMtus<K> {
     }
 
     fn insert(&mut self, row: PathMtu) {
-        if self.rows.view_mut().push(row).is_ok() {
+        if self.rows.add(row, Table::PathMtus).is_ok() {
             return;
         }
         if let Some(oldest) = self.rows.iter_mut().min_by_key(|row| row.changed) {

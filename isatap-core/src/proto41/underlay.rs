@@ -7,7 +7,7 @@ use super::ecn::{EcnMode, TosMode, tos_bits};
 use super::icmp::{TunnelError, TunnelErrorKind};
 use super::mtu::{MtuMode, PathMtus};
 use super::{Marks, Outer};
-use crate::capacity::{Bounded, Capacity, Vec};
+use crate::capacity::{Bounded, Capacity, Parts, Vec};
 use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
 use crate::prefix::{Ipv4Prefix, is_never_unicast};
@@ -268,7 +268,7 @@ impl<C: Capacity> Underlay<C> {
     /// # Errors
     /// There is not room for all.
     pub(crate) fn replace(&mut self, locators: impl IntoIterator<Item = Locator>) -> Result<(), TableFull> {
-        self.locators.view_mut().clear();
+        self.locators.clear();
         let mut result = Ok(());
         for new in locators.into_iter().filter(|new| !is_never_unicast(new.address)) {
             match self.locators.iter_mut().find(|own| own.address == new.address) {
@@ -284,6 +284,9 @@ impl<C: Capacity> Underlay<C> {
     /// Marks the addresses that the locators make special, and those of
     /// `others`. To be called again after [`replace`](Self::replace).
     pub(crate) fn mark(&mut self, others: Marks) {
+        if !C::PARTS.contains(Parts::SHORTCUTS) {
+            return;
+        }
         let is_broadcast = |address| self.locators.iter().any(|own| own.is_broadcast(address));
         let first = self.locators.first().map(|own| own.address).filter(|first| !is_broadcast(*first));
         self.marks = if first.is_some() { Marks::of(&self.locators).with(others) } else { Marks::ALL };

@@ -20,9 +20,10 @@ pub struct Slot {
     pub(super) candidates: u64,
     /// Counts up with every row that is added: who came first.
     pub(super) rank: u64,
-    /// What was told of the metric, if `told_preference` is there.
+    /// What was told, if anything was.
     told_metric: u32,
-    told_preference: Option<Preference>,
+    told_preference: Preference,
+    is_told: bool,
     pub(super) is_live: bool,
     pub(super) is_unreachable: bool,
 }
@@ -45,7 +46,8 @@ impl Row for Slot {
         route: Route::on_link(Ipv6Prefix::DEFAULT, LinkId(0), Origin::Manual),
         rank: 0,
         told_metric: 0,
-        told_preference: None,
+        told_preference: Preference::Medium,
+        is_told: false,
         is_live: false,
         is_unreachable: false,
     };
@@ -76,12 +78,11 @@ impl Slot {
     }
 
     pub(super) fn told(&self) -> Option<Told> {
-        self.told_preference.map(|preference| Told { metric: self.told_metric, preference })
+        self.is_told.then_some(Told { metric: self.told_metric, preference: self.told_preference })
     }
 
     pub(super) fn set_told(&mut self, told: Told) {
-        self.told_metric = told.metric;
-        self.told_preference = Some(told.preference);
+        (self.told_metric, self.told_preference, self.is_told) = (told.metric, told.preference, true);
     }
 
     #[inline]

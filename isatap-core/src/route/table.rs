@@ -193,7 +193,12 @@ impl<S: Storage<Slot>> RouteTable<S> {
 
     #[inline]
     fn first_match(&self, destination: &Ipv6Addr, link: Option<LinkId>) -> Option<(usize, &Slot)> {
-        self.index.first_match(self.storage.as_ref(), self.live, destination, link)
+        let slots = self.storage.as_ref();
+        if slots.len() > FEW {
+            return self.index.first_match(slots, self.live, destination, link);
+        }
+        let halves = halves(destination);
+        slots.iter().take(self.live).enumerate().find(|(_, slot)| slot.is_match(halves, link))
     }
 
     fn live_rows(&self) -> &[Slot] {
@@ -227,15 +232,21 @@ impl<S: Storage<Slot>> RouteTable<S> {
     /// [shares](Self#shares); nothing changed. Rows whose removal waits to be
     /// polled are not free, but one of the same key is used again.
     pub fn insert(&mut self, route: Route) -> Result<RouteId, TableFull> {
-        self.insert_displacing(route).map(|(id, _)| id)
+        self.insert_displacing(route, true).map(|(id, _)| id)
     }
 
-    /// The same; also gives the route that had to go for it.
-    pub(crate) fn insert_displacing(&mut self, route: Route) -> Result<(RouteId, Option<Route>), TableFull> {
+    /// The same; also gives the route that had to go for it. `shares`: whether
+    /// one may.
+    pub(crate) fn insert_displacing(
+        &mut self,
+        route: Route,
+        shares: bool,
+    ) -> Result<(RouteId, Option<Route>), TableFull> {
         let key = route.key();
         let old = self.rows().iter().position(|slot| slot.has_key(&key));
         let mut displaced = None;
-        if old.is_none_or(|old| old >= self.live)
+        if shares
+            && old.is_none_or(|old| old >= self.live)
             && let Some(at) = shares::make_room(self.rows(), self.capacity(), old.is_some(), &route)?
         {
             let key = self.rows().get(at).map(|slot| slot.route.key());
@@ -300,6 +311,9 @@ impl<S: Storage<Slot>> RouteTable<S> {
 
     /// Removes the routes that `doomed` says yes to. Returns how many.
     pub fn remove_if(&mut self, mut doomed: impl FnMut(&Route) -> bool) -> usize {
+        if self.storage.as_ref().is_empty() {
+            return 0;
+        }
         let mut removed = 0_usize;
         let mut stays = false;
         for slot in self.rows_mut().iter_mut().filter(|slot| slot.is_live) {
@@ -414,6 +428,9 @@ impl<S: Storage<Slot>> RouteTable<S> {
     /// metric or preference for the same key. Lifetimes are not told: the end
     /// of one is a removal.
     pub fn poll_change(&mut self) -> Option<(Change, Route)> {
+        if self.storage.as_ref().is_empty() {
+            return None;
+        }
         self.poll_removed().or_else(|| self.poll_live())
     }
 
@@ -447,9 +464,11 @@ impl<S: Storage<Slot>> RouteTable<S> {
         let Some(first) = rows.iter().position(|slot| !stays(slot)) else { return };
         let mut kept = first;
         for at in first..rows.len() {
-            let Some(slot) = rows.get(at).copied().filter(stays) else { continue };
-            if let Some(place) = rows.get_mut(kept) {
-                *place = slot;
+            if !rows.get(at).is_some_and(stays) {
+                continue;
+            }
+            if let Ok([place, slot]) = rows.get_disjoint_mut([kept, at]) {
+                core::mem::swap(place, slot);
             }
             kept = kept.saturating_add(1);
         }
@@ -485,6 +504,9 @@ impl<S: Storage<Slot>> RouteTable<S> {
 
     /// Brings up to date what is known of all rows together.
     fn note_change(&mut self) {
+        if self.storage.as_ref().is_empty() {
+            return;
+        }
         self.reachable = 0;
         self.live = 0;
         self.deadline = Expiry::NEVER;
@@ -499,8 +521,10 @@ impl<S: Storage<Slot>> RouteTable<S> {
 
     fn write_index(&mut self) {
         let slots = self.storage.as_mut();
-        let write = if self.is_index_held { Index::scan } else { Index::build };
-        self.index = write(slots, self.live);
+        if slots.len() > FEW {
+            let write = if self.is_index_held { Index::scan } else { Index::build };
+            self.index = write(slots, self.live);
+        }
     }
 
     fn goodness(&self, slot: &Slot) -> Goodness {
@@ -513,6 +537,9 @@ impl<S: Storage<Slot>> fmt::Debug for RouteTable<S> {
         f.debug_list().entries(self.iter()).finish()
     }
 }
+
+/// As many rows are scanned faster, and with less code, than an index tells.
+const FEW: usize = 8;
 
 /// What [`RouteTable::lookup_on`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

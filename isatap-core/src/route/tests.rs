@@ -628,7 +628,7 @@ fn play<const N: usize>(ops: &[Op], destinations: &[Ipv6Addr]) {
     for op in ops {
         match op {
             Op::Insert(route) => {
-                let inserted = table.insert_displacing(*route);
+                let inserted = table.insert_displacing(*route, true);
                 model.insert(*route, inserted.map(|(_, displaced)| displaced));
                 if let Ok((id, _)) = inserted {
                     assert_eq!(table.get(id), Some(route));
@@ -689,7 +689,7 @@ fn insert_all<const N: usize>(routes: &[Route], destinations: &[Ipv6Addr]) {
     let mut table: RouteTable<[Slot; N]> = RouteTable::new();
     let mut model = Model { capacity: N, ..Model::default() };
     for route in routes {
-        model.insert(*route, table.insert_displacing(*route).map(|(_, displaced)| displaced));
+        model.insert(*route, table.insert_displacing(*route, true).map(|(_, displaced)| displaced));
     }
     check(&table, &model, destinations);
     // The scan while an advertisement is read, told or not, and the index after it.

@@ -11,7 +11,7 @@ use core::net::Ipv4Addr;
 use super::addr::{Domain, DomainError};
 use super::dhcp::SixRdOption;
 use super::link::{Place, Side, SixRdLink};
-use crate::capacity::Capacity;
+use crate::capacity::{Capacity, Parts};
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, TableFull};
 use crate::interface::{Context, Control, Delegated, Probe, Received, Told, Tracked, interface};
@@ -191,6 +191,9 @@ impl<C: Capacity> EdgeInterface<C> {
     /// Asks the border relay whether packets come back from it; the answer is
     /// [`Event::RelayProbed`]. `S6R-50`
     pub fn probe_relay(&mut self, now: Instant) {
+        if !C::PARTS.contains(Parts::PROBES) {
+            return;
+        }
         if let (Some(relay), Some(_)) = (self.link.relay(), self.link.place) {
             self.probe.start(now, relay);
             self.link.probing = true;
@@ -237,7 +240,7 @@ impl<C: Capacity> EdgeInterface<C> {
         let null = place.map(|place| Route::null(place.delegated, Origin::Automatic));
         let until = self.until;
         self.delegated.wanted = place.map(|place| Delegation { prefix: place.delegated, until });
-        self.told.sync_addresses(self.link.told_addresses(until));
+        self.told.sync_addresses(|wanted| self.link.told_addresses(until).for_each(|address| wanted.add(address)));
         self.told.sync_routes(cx, on_link.into_iter().chain(default).chain(null))
     }
 }
@@ -248,13 +251,16 @@ impl<C: Capacity> Control<C> for EdgeInterface<C> {
     }
 
     fn receive_awaited(&mut self, _cx: &mut Context<'_, C>, _packet: &[u8]) -> Received {
+        if !C::PARTS.contains(Parts::PROBES) {
+            return Received::NotControl;
+        }
         self.probe.answered();
         self.link.probing = self.probe.outcome().is_none();
         Received::Consumed
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
-        if self.probe.handle_timeout(cx.now, entropy) {
+        if C::PARTS.contains(Parts::PROBES) && self.probe.handle_timeout(cx.now, entropy) {
             self.link.probing = false;
         }
     }
@@ -264,7 +270,7 @@ impl<C: Capacity> Control<C> for EdgeInterface<C> {
         cx: &mut Context<'_, C>,
         out: &mut PacketMut<'_>,
     ) -> Result<Option<Transmit>, EmitError> {
-        if !self.probe.is_due(cx.now) {
+        if !C::PARTS.contains(Parts::PROBES) || !self.probe.is_due(cx.now) {
             return Ok(None);
         }
         let (Some(place), relay) = (self.link.place, self.probe.relay()) else {
@@ -288,7 +294,9 @@ impl<C: Capacity> Control<C> for EdgeInterface<C> {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
-        if let Some(reachable) = self.probe.poll() {
+        if C::PARTS.contains(Parts::PROBES)
+            && let Some(reachable) = self.probe.poll()
+        {
             return Some(Event::RelayProbed { link: cx.id, address: self.probe.relay(), reachable });
         }
         self.delegated.poll_event(cx.id).or_else(|| self.told.poll_event(cx.id, &self.link.underlay.policy))
@@ -301,7 +309,7 @@ impl<C: Capacity> Control<C> for EdgeInterface<C> {
     }
 
     fn deadline(&self) -> Expiry {
-        self.probe.deadline()
+        if C::PARTS.contains(Parts::PROBES) { self.probe.deadline() } else { Expiry::NEVER }
     }
 }
 

@@ -4,7 +4,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::addr::Domain;
 use super::ingress::{self, is_sixtofour_relay};
-use crate::capacity::{Bounded, Capacity, Vec};
+use crate::capacity::{Bounded, Capacity, Parts, Vec};
 use crate::drop_reason::DropReason;
 use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
@@ -139,6 +139,9 @@ impl<C: Capacity> SixRdLink<C> {
 
     /// Relays, and to a relay other tunnel routers, are no plain customers.
     fn mark(&mut self) {
+        if !C::PARTS.contains(Parts::SHORTCUTS) {
+            return;
+        }
         let relays = self.relays.iter().copied().fold(Marks::NONE, Marks::with_address);
         self.underlay.mark(relays);
     }
@@ -146,7 +149,7 @@ impl<C: Capacity> SixRdLink<C> {
     /// Replaces the border relays. `S6R-13`: those that cannot be are left
     /// out.
     pub(crate) fn replace_relays(&mut self, relays: impl Iterator<Item = Ipv4Addr>) -> Result<(), TableFull> {
-        self.relays.view_mut().clear();
+        self.relays.clear();
         let mut result = Ok(());
         for relay in relays.filter(|relay| !is_never_unicast(*relay)) {
             if !self.relays.contains(&relay)
@@ -182,7 +185,7 @@ impl<C: Capacity> SixRdLink<C> {
     /// [`judge`](Self::judge) must look. That both agree is a property test.
     #[inline(always)]
     fn plain(&self, flow: &Flow) -> Option<Admitted> {
-        let place = self.place.as_ref()?;
+        let place = self.place.as_ref().filter(|_| C::PARTS.contains(Parts::SHORTCUTS))?;
         let (outer_source, inner_source) = (flow.outer_source, &flow.inner_source);
         if flow.outer_destination != place.own.address {
             return None;
@@ -261,6 +264,15 @@ impl<C: Capacity> Link for SixRdLink<C> {
         &mut self.underlay
     }
 
+    fn next_hop(&self, destination: &Ipv6Addr) -> Result<Ipv6Addr, DropReason> {
+        // S6R-20
+        match &self.place {
+            Some(place) if place.delegated.contains(destination) => Err(DropReason::NullRoute),
+            Some(place) if self.relay.is_some() || place.domain.prefix().contains(destination) => Ok(*destination),
+            _ => Err(DropReason::NoRoute),
+        }
+    }
+
     fn permit(
         &self,
         inner_source: &Ipv6Addr,
@@ -297,7 +309,8 @@ impl<C: Capacity> Link for SixRdLink<C> {
 
     fn awaits(&self, flow: &Flow) -> bool {
         // S6R-50 [RFC 5969 §8], SEC-10: our own packet, back from the relay.
-        self.probing
+        C::PARTS.contains(Parts::PROBES)
+            && self.probing
             && self.relay == Some(flow.outer_source)
             && flow.inner_source == flow.inner_destination
             && self.address() == Some(flow.inner_source)

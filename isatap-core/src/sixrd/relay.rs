@@ -109,7 +109,8 @@ impl<C: Capacity> RelayInterface<C> {
         // S6R-30 [RFC 5969 §7.2]: but for its address and the anycast one,
         // which are delivered before any route is asked.
         let null = place.map(|place| Route::null(place.delegated, Origin::Automatic));
-        self.told.sync_addresses(self.link.told_addresses(Expiry::NEVER));
+        let told = self.link.told_addresses(Expiry::NEVER);
+        self.told.sync_addresses(|wanted| told.for_each(|address| wanted.add(address)));
         self.told.sync_routes(cx, on_link.into_iter().chain(null))
     }
 }

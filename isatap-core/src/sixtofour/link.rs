@@ -4,7 +4,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::addr::{self, ANYCAST_RELAY, PREFIX, embedded_ipv4};
 use super::ingress;
-use crate::capacity::{Bounded, Capacity, Vec};
+use crate::capacity::{Bounded, Capacity, Parts, Vec};
 use crate::drop_reason::DropReason;
 use crate::error::TableFull;
 use crate::link::{Admitted, Denied, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits};
@@ -94,7 +94,8 @@ impl<C: Capacity> SixToFourLink<C> {
         let Some(neighbour) = embedded_ipv4(next_hop) else { return false };
         let by_relay = || self.side == Side::Site && is_plainly_native(destination);
         // That our own address is usable was asked before it became a locator.
-        !self.underlay.first.is_unspecified()
+        C::PARTS.contains(Parts::SHORTCUTS)
+            && !self.underlay.first.is_unspecified()
             && addr::embeds(source, self.underlay.first)
             && (addr::embeds(destination, neighbour) || by_relay())
             && ingress::is_usable(neighbour, self.accept_bogons)
@@ -126,7 +127,8 @@ impl<C: Capacity> SixToFourLink<C> {
     fn plain(&self, flow: &Flow) -> Option<Admitted> {
         let (outer_source, outer_destination) = (flow.outer_source, flow.outer_destination);
         // That our own address is usable was asked before it became a locator.
-        let is_plain = self.underlay.is_plain(outer_source, outer_destination)
+        let is_plain = C::PARTS.contains(Parts::SHORTCUTS)
+            && self.underlay.is_plain(outer_source, outer_destination)
             && ingress::is_usable(outer_source, self.accept_bogons);
         if !is_plain {
             return None;

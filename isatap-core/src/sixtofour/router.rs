@@ -10,12 +10,11 @@
 //! latter, and its site prefix handed to LANs (`S64-23`).
 
 use core::net::Ipv4Addr;
-use core::time::Duration;
 
 use super::addr::{self, PREFIX};
 use super::ingress;
 use super::link::{Side, SixToFourLink};
-use crate::capacity::{Bounded, Capacity, Vec};
+use crate::capacity::{Bounded, Capacity, Parts, Vec};
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
 use crate::interface::{Context, Control, Delegated, Probe, Received, Told, Tracked, interface};
@@ -25,7 +24,7 @@ use crate::packet::PacketMut;
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::underlay::may_send_to;
 use crate::route::{Origin, Preference, Route};
-use crate::time::{Expiry, Instant, duration};
+use crate::time::{Duration, Expiry, Instant};
 use crate::wire::icmpv6::Message as Icmpv6;
 use crate::wire::{ipv6, protocol};
 
@@ -188,7 +187,7 @@ impl<C: Capacity> RouterInterface<C> {
         until: Expiry,
     ) -> Result<(), TableFull> {
         let mut result = Ok(());
-        self.locators.view_mut().clear();
+        self.locators.clear();
         for locator in locators {
             // Those in use fill no more rows than these.
             if ingress::locator(locator.address, self.config.accept_bogons) {
@@ -284,7 +283,7 @@ impl<C: Capacity> RouterInterface<C> {
         }
         let relay = self.known_relay().filter(|_| active);
         match relay {
-            Some(relay) if self.config.probe_relay => {
+            Some(relay) if C::PARTS.contains(Parts::PROBES) && self.config.probe_relay => {
                 if self.probe.target() != Some(relay) {
                     self.probe.start(cx.now, relay);
                     self.probe_again = (Expiry::NEVER, 0);
@@ -388,7 +387,7 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
             self.link.probed = None;
             // It may come back, and nobody else would tell.
             let (_, failures) = self.probe_again;
-            let pause = duration::product(FIRST_PROBE_PAUSE, 1_u32.checked_shl(failures.into()).unwrap_or(u32::MAX));
+            let pause = FIRST_PROBE_PAUSE.saturating_mul(1_u32.checked_shl(failures.into()).unwrap_or(u32::MAX));
             let again = Expiry::at(cx.now.saturating_add(pause.min(LONGEST_PROBE_PAUSE)));
             self.probe_again = (again, failures.saturating_add(1).min(16));
             // S64-35: the other sites stay reachable. Removing needs no room.

@@ -70,7 +70,6 @@ mod session;
 mod transmit;
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
-use core::time::Duration;
 
 use heapless::Vec;
 
@@ -87,7 +86,7 @@ use crate::drop_reason::{Counters, DropReason};
 use crate::engine::limit::{Rate, TokenBucket};
 use crate::link::Locator;
 use crate::packet::LinkId;
-use crate::time::{Expiry, Instant};
+use crate::time::{Duration, Expiry, Instant};
 
 /// Peers that were heard on the local network, at most. [RFC 4380 §5.2.8]
 const LOCAL_PEERS: usize = 8;

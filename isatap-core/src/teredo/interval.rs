@@ -16,14 +16,13 @@
 //! stays what it was. The second port does nothing else (MUST NOT).
 
 use core::net::Ipv6Addr;
-use core::time::Duration;
 
 use super::packet::Bubble;
 use super::peer::BUBBLE_INTERVAL;
 use super::qualify::{Advertisement, Mapped, Outcome, Qualification, QualifyConfig, Solicitation};
 use crate::drop_reason::DropReason;
 use crate::engine::Entropy;
-use crate::time::{Expiry, Instant, duration};
+use crate::time::{Duration, Expiry, Instant};
 
 /// No interval is longer.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -190,7 +189,7 @@ impl Determination {
         if is_close(held, self.longest) {
             return self.finish();
         }
-        self.candidate = duration::product(held, 2).min(middle(held, self.longest));
+        self.candidate = held.saturating_mul(2).min(middle(held, self.longest));
         self.ask(now, config, port);
     }
 
@@ -276,9 +275,9 @@ fn second(config: &QualifyConfig) -> QualifyConfig {
 
 /// At least 75 percent.
 fn is_close(held: Duration, longest: Duration) -> bool {
-    duration::product(held, 4) >= duration::product(longest, 3)
+    held.saturating_mul(4) >= longest.saturating_mul(3)
 }
 
 fn middle(one: Duration, other: Duration) -> Duration {
-    duration::quotient(duration::sum(one, other), 2)
+    one.saturating_add(other).half()
 }

@@ -30,12 +30,11 @@ mod table;
 
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
-use core::time::Duration;
 
 pub use self::table::PeerTable;
 pub(super) use self::table::{hash, secret_source};
 use crate::capacity::Row;
-use crate::time::{Expiry, Instant, micros};
+use crate::time::{Duration, Expiry, Instant};
 
 /// Places that are looked at for one address: the bound of every call.
 pub const PROBES: usize = 16;
@@ -78,12 +77,12 @@ impl Stamp {
     fn is_within(self, now: Instant, span: Duration) -> bool {
         // In microseconds: a Duration is made by a division.
         let since = now.micros().saturating_sub(self.0.saturating_sub(1));
-        self != Stamp::NEVER && since < micros(span)
+        self != Stamp::NEVER && since < span.as_micros()
     }
 
     /// Whether what happened `before` counted until then.
     pub(super) fn is_soon_after(self, before: Stamp) -> bool {
-        before != Stamp::NEVER && self.0.saturating_sub(before.0) < micros(VALIDITY)
+        before != Stamp::NEVER && self.0.saturating_sub(before.0) < VALIDITY.as_micros()
     }
 }
 

@@ -11,13 +11,12 @@
 mod advertisement;
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
-use core::time::Duration;
 
 pub use self::advertisement::{Advertisement, judge};
 use super::addr::{Address, CLIENT_LINK_LOCAL, CLIENT_LINK_LOCAL_CONE, Flags, SERVER_PORT};
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, uniform};
-use crate::time::{Expiry, Instant, duration};
+use crate::time::{Duration, Expiry, Instant};
 
 /// Time between two solicitations. [RFC 4380 §5.2.1]
 pub const SOLICITATION_INTERVAL: Duration = Duration::from_secs(4);
@@ -401,7 +400,7 @@ impl Qualification {
                 let refresh = refresh.get_or_insert_with(|| {
                     // RFC 6081 §5.1.1: 75 to 100 percent, drawn each time.
                     let longest = config.refresh_interval.max(SHORTEST_REFRESH);
-                    let shortest = duration::difference(longest, duration::quotient(longest, 4));
+                    let shortest = longest.saturating_sub(longest.half().half());
                     uniform(entropy, shortest, longest).max(SHORTEST_REFRESH)
                 });
                 let until = Expiry::at(self.heard.saturating_add(*refresh));
@@ -496,7 +495,7 @@ impl Qualification {
 
     fn go_offline(&mut self, now: Instant, config: &QualifyConfig, reason: OfflineReason) -> Outcome {
         let first = config.first_pause.max(SOLICITATION_INTERVAL);
-        let pause = duration::product(first, 1_u32.checked_shl(u32::from(self.pauses)).unwrap_or(u32::MAX));
+        let pause = first.saturating_mul(1_u32.checked_shl(u32::from(self.pauses)).unwrap_or(u32::MAX));
         self.pauses = self.pauses.saturating_add(1).min(31);
         self.enter(now.saturating_add(pause.min(LONGEST_PAUSE)), State::Offline(reason));
         Outcome::Lost

@@ -1,8 +1,8 @@
 //! Hosts and a router joined by nothing but byte arrays, against the packets
 //! that were made by another program.
 
+use isatap_core::time::Duration;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 use isatap_core::capacity::Small;
 use isatap_core::datapath::Switches;

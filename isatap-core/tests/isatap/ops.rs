@@ -6,12 +6,12 @@
 //! what was told adds up to what is, nothing was told twice, and each packet
 //! that came in is counted once.
 
+use isatap_core::time::Duration;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 use crate::support::*;
-use isatap_core::capacity::{Capacity, Small, Standard};
+use isatap_core::capacity::{Capacity, Count as _, Minimal, MinimalRouter, Small, Standard};
 use isatap_core::configured;
 use isatap_core::datapath::Switches;
 use isatap_core::interface::Interface;
@@ -369,7 +369,8 @@ fn tunnel_node<C: Capacity>() -> Node<configured::ConfiguredInterface<C>, C, 1> 
     let mut node = Node::new(NodeConfig::DEFAULT);
     let config = configured::Config::new(v4("192.0.2.1"), v4("198.51.100.1"));
     let id = node.add(configured::ConfiguredInterface::new(config), Switches::FORWARDING).unwrap();
-    node.insert_route(Route::via(prefix("::/0"), id, v6("fe80::1"), Origin::Manual)).unwrap();
+    let inserted = node.insert_route(Route::via(prefix("::/0"), id, v6("fe80::1"), Origin::Manual));
+    assert_eq!(inserted.is_ok(), C::Routes::ROWS > 0);
     node
 }
 
@@ -494,6 +495,11 @@ proptest! {
     }
 
     #[test]
+    fn a_minimal_host_keeps_the_contract(ops in proptest::collection::vec(any_op(), 1..60), seed: u64) {
+        play(host_node::<Minimal>(), &ops, seed);
+    }
+
+    #[test]
     fn a_small_host_keeps_the_contract(ops in proptest::collection::vec(any_op(), 1..60), seed: u64) {
         play(host_node::<Small>(), &ops, seed);
     }
@@ -506,6 +512,16 @@ proptest! {
     #[test]
     fn a_small_router_keeps_the_contract(ops in proptest::collection::vec(any_op(), 1..60), seed: u64) {
         play(router_node::<Small>(), &ops, seed);
+    }
+
+    #[test]
+    fn a_minimal_router_keeps_the_contract(ops in proptest::collection::vec(any_op(), 1..60), seed: u64) {
+        play(router_node::<MinimalRouter>(), &ops, seed);
+    }
+
+    #[test]
+    fn a_minimal_tunnel_keeps_the_contract(ops in proptest::collection::vec(any_op(), 1..60), seed: u64) {
+        play(tunnel_node::<Minimal>(), &ops, seed);
     }
 
     #[test]

@@ -5,9 +5,9 @@
 //! identifiers and options are written down a second time, from the RFCs.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+use isatap_core::time::Duration;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 use isatap_core::capacity::Standard;
 use isatap_core::datapath::Switches;

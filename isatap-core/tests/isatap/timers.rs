@@ -1,8 +1,8 @@
 //! When an ISATAP host asks: exact times, jitter at both ends, and bounds that
 //! no event can break.
 
+use isatap_core::time::Duration;
 use std::net::Ipv6Addr;
-use std::time::Duration;
 
 use crate::support::*;
 use isatap_core::engine::Event;
@@ -15,7 +15,7 @@ const SLAAC: u8 = ON_LINK | AUTONOMOUS;
 const LINK: LinkId = LinkId(0);
 
 fn seconds_after(start: Instant, times: &[(Instant, std::net::Ipv4Addr, Ipv6Addr)]) -> Vec<f64> {
-    times.iter().map(|(at, ..)| at.saturating_duration_since(start).as_secs_f64()).collect()
+    times.iter().map(|(at, ..)| at.saturating_duration_since(start).as_micros() as f64 / 1e6).collect()
 }
 
 /// A host that has just been given the router 10.0.0.1.
@@ -430,7 +430,7 @@ fn isa_22_isa_24_when_names_are_asked_for() {
         while host.questions() == before && host.now < start.saturating_add(secs(limit)) {
             host.pass(Duration::from_millis(500));
         }
-        host.now.saturating_duration_since(start).as_secs_f64()
+        host.now.saturating_duration_since(start).as_micros() as f64 / 1e6
     };
     let mut host = host(HostConfig::DEFAULT, &["10.0.0.2"], Dice::Middle);
     // The smaller of the TTL and PrlRefreshInterval.

@@ -11,11 +11,11 @@ use isatap_core::link::NativeLink;
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::route::{Origin, Route};
+use isatap_core::time::Duration;
 use isatap_core::time::Instant;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::cell::Cell;
-use std::time::Duration;
 
 /// Bytes that one number makes, so that a failure can be read.
 fn noise(seed: u64) -> Vec<u8> {

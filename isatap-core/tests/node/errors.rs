@@ -1,6 +1,6 @@
 //! ICMPv6 errors and echo replies of a node.
 
-use std::time::Duration;
+use isatap_core::time::Duration;
 
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Machine, Verdict, Via};

@@ -1,6 +1,6 @@
 //! Routes, next hops and the switches of interfaces.
 
-use std::time::Duration;
+use isatap_core::time::Duration;
 
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;

@@ -1,6 +1,6 @@
 //! ICMPv4 errors about tunnelled packets, from the wire to the sender.
 
-use std::time::Duration;
+use isatap_core::time::Duration;
 
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;

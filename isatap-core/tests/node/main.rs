@@ -22,6 +22,7 @@ mod icmpv4;
 mod ingress;
 mod ingress_oracle;
 mod loops;
+mod minimal;
 mod neighbors;
 mod ops;
 mod pairs;

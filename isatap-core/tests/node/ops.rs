@@ -4,8 +4,8 @@
 //! rules of no link let in, as [`crate::oracle`] reads them; deadlines move; no error is
 //! about an error; whatever entered has one end.
 
+use isatap_core::time::Duration;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 use crate::oracle::input::Input;
 use crate::oracle::rules::{Rules, cut4, may_enter};
@@ -280,7 +280,8 @@ impl Trial {
         let mut node = self.node.clone();
         let wakes = |node: &Any| node.poll_timeout().is_some_and(|deadline| deadline <= self.latest);
         let woke = wakes(&node);
-        assert!(std::iter::from_fn(|| node.poll_event()).count() == 0 || woke);
+        let left: Vec<_> = std::iter::from_fn(|| node.poll_event()).collect();
+        assert!(left.is_empty() || woke, "{left:?} at {}, {:?}", self.latest, self.node.poll_timeout());
         let woke = wakes(&node);
         let mut buffer = [0; HEADROOM + 1500];
         assert!(node.poll_transmit(&mut PacketMut::empty(&mut buffer)).unwrap().is_none() || woke);
@@ -319,6 +320,8 @@ impl Trial {
             _ => {}
         }
         self.known.push(known);
+        // Some kinds were told the time, with their addresses.
+        self.node.with_interface(self.now, link, |_, _| ());
     }
 
     fn set_locators(&mut self, link: u8, set: usize) {
@@ -519,7 +522,7 @@ fn run(answer_echo: bool, ops: &[Op]) {
     let mut trial = Trial { node: Any::new(config), known: Vec::new(), now: NOW, latest: NOW, last_sent: None };
     for op in ops {
         let tells_the_time = match op {
-            Op::Clock(_) | Op::AddLink(_) | Op::Route { .. } | Op::Switch { .. } | Op::Reseed(_) => false,
+            Op::Clock(_) | Op::Route { .. } | Op::Switch { .. } | Op::Reseed(_) => false,
             // Tells it itself, if there is a deadline.
             Op::ToDeadline => false,
             Op::Icmpv4AboutOurs { .. } => trial.last_sent.is_some(),

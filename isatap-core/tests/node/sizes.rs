@@ -1,8 +1,8 @@
 //! MTUs, identifications, "do not fragment".
 
+use isatap_core::time::Duration;
 use std::collections::HashSet;
 use std::num::NonZeroU16;
-use std::time::Duration;
 
 use isatap_core::configured::{Config, ConfiguredInterface};
 use isatap_core::datapath::Switches;

@@ -18,9 +18,9 @@ use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv4Prefix;
 use isatap_core::sixrd::{self, Domain};
 use isatap_core::sixtofour;
+use isatap_core::time::Duration;
 use isatap_core::time::Instant;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 use crate::support::*;
 

@@ -1,6 +1,6 @@
 //! LANs behind tunnels: what their hosts are told, and when.
 
-use std::time::Duration;
+use isatap_core::time::Duration;
 
 use crate::support::*;
 use isatap_core::capacity::Standard;
@@ -72,7 +72,7 @@ fn advertisement(node: &mut Any, now: Instant) -> Option<Ra> {
     );
     let Ok(Message::RouterAdvertisement(ra)) = Message::parse(&bytes[40..]) else { panic!("{bytes:x?}") };
     let mut read = Ra {
-        lifetime: ra.router_lifetime().as_secs(),
+        lifetime: ra.router_lifetime().secs().into(),
         preference: ra.preference(),
         prefixes: Vec::new(),
         routes: Vec::new(),

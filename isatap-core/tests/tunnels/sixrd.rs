@@ -1,7 +1,7 @@
 //! 6rd as a node does it: vectors, the checks in both directions, roles.
 
+use isatap_core::time::Duration;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 use crate::support::*;
 use isatap_core::capacity::{Small, Standard};

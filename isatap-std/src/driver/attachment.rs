@@ -507,5 +507,5 @@ fn core_preference(preference: netlink::Preference) -> route::Preference {
 
 /// What is left of a lifetime, to the microsecond; `None`: for ever.
 fn left(now: Instant, until: Expiry) -> Option<Duration> {
-    until.instant().map(|instant| instant.saturating_duration_since(now))
+    until.instant().map(|instant| instant.saturating_duration_since(now).into())
 }

@@ -17,7 +17,7 @@ impl Budget {
     /// Whether there is one more.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.at).as_micros();
-        let earned = u64::try_from(passed).unwrap_or(u64::MAX).saturating_mul(A_SECOND) / 1_000_000;
+        let earned = passed.saturating_mul(A_SECOND) / 1_000_000;
         if earned > 0 {
             (self.left, self.at) = (self.left.saturating_add(earned).min(MOST), now);
         }

@@ -61,8 +61,8 @@ impl Life {
 
     /// Of a row that is written now and good until then.
     pub(super) fn new(generation: u64, now: Instant, ends: Instant) -> Self {
-        let left = ends.saturating_duration_since(now).as_nanos();
-        Self { generation, until: coarse_now().saturating_add(u64::try_from(left).unwrap_or(u64::MAX)) }
+        let left = ends.saturating_duration_since(now).as_micros().saturating_mul(1_000);
+        Self { generation, until: coarse_now().saturating_add(left) }
     }
 }
 

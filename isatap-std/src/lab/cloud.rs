@@ -207,7 +207,7 @@ impl Reassembly {
     /// no room for, are forgotten.
     pub(super) fn take(&mut self, now: Instant, bytes: &[u8]) -> Option<Vec<u8>> {
         let part = Ipv4::parse(bytes)?;
-        self.partial.retain(|_, partial| now.saturating_duration_since(partial.since) < REASSEMBLY_PATIENCE);
+        self.partial.retain(|_, partial| now < partial.since + REASSEMBLY_PATIENCE);
         let key = (part.source, part.destination, part.protocol, part.identification);
         if self.partial.len() >= REASSEMBLY_ROOM && !self.partial.contains_key(&key) {
             return None;

@@ -147,7 +147,7 @@ impl<C: Capacity> LabNode for IsatapHost<C> {
         let (addresses, ttl) = merged(&answers);
         let unanswered = answers.iter().any(|answer| matches!(answer, DnsAnswer::ServerFailure | DnsAnswer::NoReply));
         let answer = match ttl {
-            Some(_) => Ok(isatap::Resolved { addresses: &addresses, ttl }),
+            Some(_) => Ok(isatap::Resolved { addresses: &addresses, ttl: ttl.map(Into::into) }),
             None if unanswered => Err(ResolveFailure::Unavailable),
             None => Err(ResolveFailure::NoSuchName),
         };

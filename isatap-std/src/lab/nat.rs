@@ -151,7 +151,7 @@ impl Nat {
     }
 
     fn holds(&self, mapping: &Mapping, now: Instant) -> bool {
-        now.saturating_duration_since(mapping.used) < self.timeout
+        now < mapping.used + self.timeout
     }
 
     fn is_free(&self, port: u16) -> bool {
@@ -190,7 +190,7 @@ impl Nat {
     /// The address and port that a packet from the inside leaves by.
     fn out(&mut self, now: Instant, inside: SocketAddrV4, to: SocketAddrV4) -> SocketAddrV4 {
         let (kind, timeout) = (self.kind, self.timeout);
-        self.mappings.retain(|mapping| now.saturating_duration_since(mapping.used) < timeout);
+        self.mappings.retain(|mapping| now < mapping.used + timeout);
         let key = kind.is_symmetric().then_some(to);
         let found = self.mappings.iter().position(|mapping| mapping.inside == inside && mapping.to == key);
         let index = found.unwrap_or_else(|| {

@@ -138,7 +138,7 @@ impl Pings {
         }
         sent.outcome = match kind {
             129 if sent.to == packet.source || sent.to.is_multicast() => {
-                PingOutcome::Reply { after: now.saturating_duration_since(sent.at), hop_limit: packet.hop_limit }
+                PingOutcome::Reply { after: now.saturating_duration_since(sent.at).into(), hop_limit: packet.hop_limit }
             }
             129 => return,
             _ => {

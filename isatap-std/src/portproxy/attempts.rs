@@ -2,6 +2,7 @@
 
 use isatap_core::time::Instant;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Those that are left, and the time for all of them.
 #[derive(Debug)]
@@ -21,7 +22,8 @@ impl Attempts {
     pub(super) fn next(&mut self, now: Instant) -> Option<(SocketAddr, Instant)> {
         let shares = u32::try_from(self.left.len()).unwrap_or(u32::MAX);
         let address = self.left.pop()?;
-        let share = self.until.saturating_duration_since(now).checked_div(shares).unwrap_or_default();
+        let left = Duration::from(self.until.saturating_duration_since(now));
+        let share = left.checked_div(shares).unwrap_or_default();
         Some((address, now.saturating_add(share)))
     }
 }

@@ -10,8 +10,8 @@ use isatap_core::isatap::{HostConfig, HostInterface, LinkLocal, SolicitDestinati
 use isatap_core::link::OuterPolicy;
 use isatap_core::node::AnyInterface;
 use isatap_core::prefix::Ipv4Prefix;
+use isatap_core::time::Duration;
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 spec! { names tunnel(ISATAP_DEVICE)
     /// Run an ISATAP host: a device with IPv6 addresses and a default route across the IPv4 site.

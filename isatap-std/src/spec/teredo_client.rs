@@ -5,11 +5,11 @@ use super::{Bind, Refusals, ServerName, check_public};
 use crate::error::Error;
 use crate::resolve::Entry;
 use isatap_core::teredo::client::ClientConfig;
+use isatap_core::time::Duration;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 spec! { teredo
     /// Run a Teredo client: an IPv6 address behind a NAT, and a default route of the lowest priority.

@@ -1,9 +1,8 @@
 //! How a host behaves.
 
-use core::time::Duration;
-
 use crate::link::OuterPolicy;
 use crate::nd::solicit;
+use crate::time::Duration;
 
 /// How a host behaves. [`HostConfig::DEFAULT`] is what RFC 5214 and RFC 7559
 /// recommend.

@@ -1,10 +1,9 @@
 //! What a Router Advertisement and a Redirect change.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use core::time::Duration;
 
 use super::{HostConfig, HostInterface, router_number};
-use crate::capacity::Capacity;
+use crate::capacity::{Capacity, Count as _, Parts};
 use crate::drop_reason::DropReason;
 use crate::error::Table;
 use crate::interface::{Context, Received};
@@ -17,7 +16,7 @@ use crate::nd::solicit::Phase;
 use crate::nd::{NdOption, validate};
 use crate::prefix::Ipv6Prefix;
 use crate::route::{Origin, Preference, Route};
-use crate::time::{Expiry, Instant, Lifetime, duration};
+use crate::time::{Duration, Expiry, Instant, Lifetime};
 
 impl<C: Capacity> HostInterface<C> {
     /// A Router Advertisement from the router in row `slot`. `ISA-44`
@@ -37,7 +36,7 @@ impl<C: Capacity> HostInterface<C> {
     }
 
     fn learn_all(&mut self, cx: &mut Context<'_, C>, slot: usize, source: Ipv6Addr, ra: &RouterAdvertisement<'_>) {
-        let Some((default, router)) = self.link.prl.row_mut(slot).map(|row| (row.default, row.address())) else {
+        let Some((default, router)) = self.link.prl.row_mut(slot).map(|row| (!row.no_default, row.address())) else {
             return;
         };
         let (now, link, number) = (cx.now, cx.id, router_number(slot));
@@ -48,11 +47,12 @@ impl<C: Capacity> HostInterface<C> {
         cx.routes.remove_if(|route| {
             route.link == link && route.origin == Origin::Advertised && route.next_hop == Some(former)
         });
+        let shares = C::PARTS.contains(Parts::SHARES);
         let mut lifetimes = Lifetimes { shortest: None, longest: Lifetime::ZERO };
         if default {
             // NDP-30, NDP-31: the last advertisement wins, zero says nothing.
             self.parameters.learn(now, ra);
-            let lifetime = Lifetime::from_duration(ra.router_lifetime());
+            let lifetime = ra.router_lifetime();
             lifetimes.useful(lifetime);
             // NDP-36 [RFC 4191 §3.1]: the header first, then each option.
             self.set_route(cx, Ipv6Prefix::DEFAULT, source, ra.preference(), lifetime);
@@ -67,7 +67,7 @@ impl<C: Capacity> HostInterface<C> {
                     // ISA-83, NDP-32: L makes neighbours reached directly, A
                     // makes addresses; neither implies the other.
                     let known = self.link.prefixes.iter().any(|row| row.prefix() == information.prefix);
-                    let learned = self.link.prefixes.learn_displacing(now, &information, number);
+                    let learned = self.link.prefixes.learn_displacing(now, &information, number, shares);
                     match &learned {
                         Ok(Some(gone)) => self.refuse(cx, Table::Prefixes, gone.sources(), Some(gone.prefix())),
                         Ok(None) => {}
@@ -75,7 +75,7 @@ impl<C: Capacity> HostInterface<C> {
                     }
                     self.told.full.learned(Table::Prefixes, known, learned);
                 }
-                NdOption::RouteInformation(information) => {
+                NdOption::RouteInformation(information) if C::PARTS.contains(Parts::ROUTE_INFORMATION) => {
                     let scope = information.prefix.address();
                     if scope.is_multicast() || scope.is_unicast_link_local() {
                         continue;
@@ -94,7 +94,7 @@ impl<C: Capacity> HostInterface<C> {
                         policy.link_mtu = mtu;
                     }
                 }
-                NdOption::RecursiveDnsServers(servers) => {
+                NdOption::RecursiveDnsServers(servers) if C::DnsServers::ROWS > 0 => {
                     lifetimes.note(servers.lifetime());
                     let before = self.servers.iter().count();
                     let routers = &self.link.prl;
@@ -103,7 +103,7 @@ impl<C: Capacity> HostInterface<C> {
                     });
                     self.told.full.learned(Table::DnsServers, self.servers.iter().count() <= before, learned);
                 }
-                NdOption::DnsSearchList(domains) => {
+                NdOption::DnsSearchList(domains) if C::SearchDomains::ROWS > 0 => {
                     lifetimes.note(domains.lifetime());
                     let before = self.domains.iter().count();
                     let routers = &self.link.prl;
@@ -133,7 +133,6 @@ impl<C: Capacity> HostInterface<C> {
             // [RFC 4861 §6.2.3]: the ones after the first, which answer no
             // question, add to it.
             let more = row.heard_since_asked;
-            row.heard = Expiry::at(now);
             row.heard_since_asked = true;
             let was_new = !row.answered;
             let alive_until = Expiry::after(now, lifetimes.longest);
@@ -141,10 +140,10 @@ impl<C: Capacity> HostInterface<C> {
             row.answered = !row.alive_until.is_due(now);
             row.useless = if leads_on { 0 } else { row.useless.saturating_add(1).min(16) };
             let (interval, too_short) = timer(&self.config, &lifetimes, row.useless);
-            if !more || !row.timer.is_before(now.saturating_add(interval)) {
-                let secs = u32::try_from(interval.as_secs()).unwrap_or(u32::MAX);
-                row.timer = Timer::Draw { from: now, secs };
+            if !more || !row.is_timed_before(now.saturating_add(interval)) {
+                row.timer = Timer::Draw(interval);
             }
+            row.heard = Expiry::at(now);
             row.warn_lifetime |= too_short;
             if leads_on {
                 row.solicitation.answered();
@@ -189,7 +188,13 @@ impl<C: Capacity> HostInterface<C> {
             expires: Expiry::after(cx.now, lifetime),
             ..Route::via(prefix, cx.id, next_hop, Origin::Advertised)
         };
-        if lifetime.is_zero() {
+        if C::Routes::ROWS == 0 {
+            // Without a table there are neighbours and default routers.
+            let router = addr::embedded_ipv4(&next_hop).and_then(|router| self.link.prl.slot(router));
+            if let Some(row) = router.filter(|_| prefix.is_default()).and_then(|slot| self.link.prl.row_mut(slot)) {
+                row.set_default(cx.now, lifetime);
+            }
+        } else if lifetime.is_zero() {
             // ISA-47, NDP-36: zero withdraws this route and nothing else.
             cx.routes.remove(&route.key());
         } else {
@@ -210,8 +215,12 @@ impl<C: Capacity> HostInterface<C> {
         // entry may be a default router (ISA-45), to a neighbour of ours.
         let first_hop =
             cx.routes.lookup_on(Some(cx.id), &destination).map(|found| found.route.next_hop_for(&destination));
-        let allowed =
-            self.link.prl.slot(outer_source).and_then(|slot| self.link.prl.row_mut(slot)).is_some_and(|r| r.default);
+        let allowed = self
+            .link
+            .prl
+            .slot(outer_source)
+            .and_then(|slot| self.link.prl.row_mut(slot))
+            .is_some_and(|row| !row.no_default);
         let reachable = addr::embedded_ipv4(&target).is_some() && self.link.is_on_link(&target);
         if first_hop != Some(received.source) || !allowed || !reachable || destination.is_multicast() {
             return Received::Drop(DropReason::RedirectRefused);
@@ -254,15 +263,16 @@ const REDIRECT_LIFETIME: Lifetime = Lifetime::from_secs(600);
 
 /// The lifetimes in one advertisement.
 struct Lifetimes {
-    shortest: Option<Duration>,
+    /// Seconds.
+    shortest: Option<u32>,
     longest: Lifetime,
 }
 
 impl Lifetimes {
     /// A lifetime that must not run out before the router is asked again.
     fn note(&mut self, lifetime: Lifetime) {
-        if let Some(duration) = lifetime.duration().filter(|duration| !duration.is_zero()) {
-            self.shortest = Some(self.shortest.map_or(duration, |shortest| shortest.min(duration)));
+        if !lifetime.is_zero() && !lifetime.is_infinite() {
+            self.shortest = Some(self.shortest.unwrap_or(u32::MAX).min(lifetime.secs()));
         }
     }
 
@@ -283,13 +293,14 @@ fn timer(config: &HostConfig, lifetimes: &Lifetimes, useless: u8) -> (Duration, 
     let least = config.solicitation.min_round_interval;
     if useless > 0 && !config.solicitation.backoff {
         let factor = 1_u32.checked_shl(u32::from(useless).saturating_sub(1)).unwrap_or(u32::MAX);
-        return (duration::product(least, factor).min(config.refresh_interval.max(least)), false);
+        return (least.saturating_mul(factor).min(config.refresh_interval.max(least)), false);
     }
     match lifetimes.shortest {
         None => (config.refresh_interval, false),
         Some(shortest) => {
-            let early = duration::quotient(duration::product(shortest, 4), 5);
-            (early.min(config.refresh_interval), shortest <= least)
+            let [early, whole] =
+                [800_000, 1_000_000].map(|micros| Duration::from_micros(micros).saturating_mul(shortest));
+            (early.min(config.refresh_interval), whole <= least)
         }
     }
 }

@@ -1,11 +1,10 @@
 //! The control machine: messages, time, packets and events.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use core::time::Duration;
 
 use super::HostInterface;
 use super::learn::leads_on;
-use crate::capacity::Capacity;
+use crate::capacity::{Capacity, Parts};
 use crate::drop_reason::DropReason;
 use crate::engine::{Change, Entropy, Event, Transmit};
 use crate::error::EmitError;
@@ -16,7 +15,7 @@ use crate::nd::message::{self, Message, NeighborFlags, NeighborSolicitationRepr}
 use crate::nd::neighbor::Advertised;
 use crate::packet::PacketMut;
 use crate::route::Origin;
-use crate::time::{Expiry, Instant};
+use crate::time::{Duration, Expiry, Instant, Lifetime};
 
 impl<C: Capacity> Control<C> for HostInterface<C> {
     fn receive(&mut self, cx: &mut Context<'_, C>, heard: &Heard<'_>) -> Received {
@@ -61,12 +60,18 @@ impl<C: Capacity> Control<C> for HostInterface<C> {
                         lost_default |= removed > 0;
                     }
                 }
-                let slot = self.link.prl.slot(flow.outer_source).filter(|_| lost_default);
+                let slot = self.link.prl.slot(flow.outer_source);
+                if let Some(row) = slot.filter(|_| !is_router).and_then(|slot| self.link.prl.row_mut(slot)) {
+                    lost_default |= row.is_default_router();
+                    row.set_default(cx.now, Lifetime::ZERO);
+                }
+                let slot = slot.filter(|_| lost_default);
                 if let Some(slot) = slot.filter(|_| !leads_on(cx, Some(flow.outer_source))) {
                     self.ask_for_a_way(cx.now, slot);
                 }
                 Received::Consumed
             }
+            Message::Redirect(_) if !C::PARTS.contains(Parts::REDIRECTS) => Received::Drop(DropReason::RedirectRefused),
             Message::Redirect(redirect) => {
                 self.redirect(cx, received, redirect.target(), redirect.destination(), flow.outer_source)
             }
@@ -126,6 +131,10 @@ impl<C: Capacity> Control<C> for HostInterface<C> {
                     && addr::embedded_ipv4(&to) == Some(unreachable)
             });
             if let Some(slot) = self.link.prl.slot(unreachable) {
+                if let Some(row) = self.link.prl.row_mut(slot) {
+                    // Without a route table the next one in the list is, until it answers.
+                    row.set_default(now, Lifetime::ZERO);
+                }
                 self.start_round(now, slot, false);
             }
         }

@@ -1,14 +1,13 @@
 //! The names of potential routers, and what their addresses do to the list.
 
 use core::net::Ipv4Addr;
-use core::time::Duration;
 
 use super::HostInterface;
 use crate::capacity::Capacity;
 use crate::error::TableFull;
 use crate::interface::Context;
 use crate::isatap::prl::EntryOrigin;
-use crate::time::Expiry;
+use crate::time::{Duration, Expiry};
 
 /// The potential routers' names, resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! When potential routers are asked, and under which address.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use core::time::Duration;
 
 use super::{HostConfig, HostInterface, SolicitDestination};
 use crate::capacity::Capacity;
@@ -10,7 +9,7 @@ use crate::interface::Context;
 use crate::isatap::prl::{EntryOrigin, PotentialRouter, Timer};
 use crate::isatap::{addr, ingress};
 use crate::nd::solicit::{Config, Phase};
-use crate::time::{Instant, duration};
+use crate::time::Instant;
 
 impl<C: Capacity> HostInterface<C> {
     /// Starts a round of solicitations to one router, or sees to it that one
@@ -73,16 +72,16 @@ impl<C: Capacity> HostInterface<C> {
     /// What is due in one row of the router list.
     pub(super) fn row_timeout(&mut self, now: Instant, slot: usize, entropy: &mut dyn Entropy) {
         let Some(row) = self.link.prl.row_mut(slot) else { return };
+        row.expire_default(now);
         if row.answered && row.alive_until.is_due(now) {
             row.answered = false;
         }
-        if let Timer::Draw { from, secs } = row.timer {
-            let interval = Duration::from_secs(u64::from(secs));
+        if let (Timer::Draw(interval), Some(from)) = (row.timer, row.heard.instant()) {
             // ISA-35: ±10 %. A round that would start before
             // MinRouterSolicitInterval is over waits for it.
-            let spread = duration::quotient(interval, 10);
-            let longest = duration::sum(interval, spread).min(self.config.refresh_interval);
-            let drawn = uniform(entropy, duration::difference(interval, spread).min(longest), longest);
+            let spread = interval.tenth();
+            let longest = interval.saturating_add(spread).min(self.config.refresh_interval);
+            let drawn = uniform(entropy, interval.saturating_sub(spread).min(longest), longest);
             // The least interval is least after the jitter as well.
             let drawn = drawn.max(self.config.solicitation.min_round_interval);
             row.timer = Timer::At(from.saturating_add(drawn));

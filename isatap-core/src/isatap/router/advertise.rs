@@ -1,11 +1,11 @@
 //! The advertisement, and to whom it goes when.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use core::time::Duration;
 
 use super::{OfferDefault, RouterInterface};
-use crate::capacity::{Bounded as _, Capacity};
+use crate::capacity::{Bounded as _, Capacity, Count as _};
 use crate::drop_reason::DropReason;
+use crate::error::Table;
 use crate::interface::{Context, Received, Routes};
 use crate::isatap::addr;
 use crate::nd::learned::SearchDomain;
@@ -14,7 +14,7 @@ use crate::nd::option::{DnsSearchList, Mtu, PrefixFlags, PrefixInformation, Recu
 use crate::packet::LinkId;
 use crate::proto41::Flow;
 use crate::route::Route;
-use crate::time::{Expiry, Instant, Lifetime};
+use crate::time::{Duration, Expiry, Instant, Lifetime};
 use crate::wire::field::Writer;
 
 /// A host that has solicited.
@@ -63,7 +63,7 @@ impl<C: Capacity> RouterInterface<C> {
             return Received::Drop(DropReason::NotARouter);
         }
         // ISA-57: an answer may go to somebody who did not ask.
-        let recent = self.recent.has(now, flow.outer_source, flow.outer_destination);
+        let recent = C::Answered::ROWS > 0 && self.recent.has(now, flow.outer_source, flow.outer_destination);
         // NDP-40 [RFC 4861 §6.2.6]: the delay keeps routers of one link from
         // speaking at once, and is as long as it may be while few wait. Where
         // many do it is none: a row then waits no longer than output does, and
@@ -88,7 +88,7 @@ impl<C: Capacity> RouterInterface<C> {
         if recent {
             return Received::Drop(DropReason::RateLimited);
         }
-        if self.solicitors.view().is_full() {
+        if self.solicitors.is_full() {
             // Rows that only remember an answer go first, the oldest of them;
             // a host that waits is never evicted.
             let oldest = self.solicitors.iter().enumerate().filter_map(|(at, row)| given(row).map(|quiet| (quiet, at)));
@@ -97,7 +97,7 @@ impl<C: Capacity> RouterInterface<C> {
                 None => return Received::Drop(DropReason::TableFull),
             };
         }
-        match self.solicitors.view_mut().push(new) {
+        match self.solicitors.add(new, Table::Solicitations) {
             Ok(()) => Received::Consumed,
             Err(_) => Received::Drop(DropReason::TableFull),
         }
@@ -106,7 +106,7 @@ impl<C: Capacity> RouterInterface<C> {
     /// Whether many hosts wait. Most of them may be forged.
     pub(super) fn is_crowded(&self) -> bool {
         let waiting = self.solicitors.iter().filter(|row| !matches!(row.answer, Reply::Given { .. })).count();
-        waiting >= self.solicitors.view().capacity().div_euclid(2)
+        waiting >= C::Solicitations::ROWS.div_euclid(2)
     }
 
     /// An advertisement of `len` bytes is written for the host at `at`;
@@ -117,7 +117,9 @@ impl<C: Capacity> RouterInterface<C> {
         row.part = row.part.saturating_add(1);
         if !more {
             row.answer = Reply::Given { quiet_until: now.saturating_add(QUIET) };
-            self.recent.note(now, &row.host, row.locator);
+            if C::Answered::ROWS > 0 {
+                self.recent.note(now, &row.host, row.locator);
+            }
         }
     }
 

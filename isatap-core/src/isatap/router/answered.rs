@@ -1,14 +1,13 @@
 //! Which hosts were answered, and when.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use core::time::Duration;
 
 use crate::capacity::{Array, Row};
 use crate::engine::{Entropy, draw_key};
 use crate::isatap::addr;
 use crate::prefix::halves;
 use crate::proto41::identification::siphash;
-use crate::time::{Instant, duration};
+use crate::time::{Duration, Instant};
 
 /// Hosts that were answered, as far as they are remembered: a place for each
 /// pair of host and locator, by a secret hash. A pair takes the place of
@@ -112,7 +111,7 @@ impl<S: Array<Mark>> Answered<S> {
     /// The host of a place that was answered at most `lately` ago.
     pub(super) fn at(&self, place: usize, now: Instant, lately: Duration) -> Option<Remembered> {
         let mark = self.places.as_ref().get(place).filter(|mark| mark.when & USED != 0)?;
-        if duration::product(TICK, mark.age(now)) > lately {
+        if TICK.saturating_mul(mark.age(now)) > lately {
             return None;
         }
         let host = Ipv4Addr::from_bits(mark.host);

@@ -3,7 +3,7 @@
 use core::net::Ipv6Addr;
 
 use super::RouterInterface;
-use crate::capacity::{Capacity, Rows};
+use crate::capacity::{Capacity, Count as _, Rows};
 use crate::engine::Entropy;
 use crate::interface::{CheckedNeighbor, NeighborChecks, Tracked};
 use crate::isatap::addr::embedded_ipv4;
@@ -66,6 +66,7 @@ impl<C: Capacity> RouterInterface<C> {
     /// Whether every neighbour has to be asked.
     fn asks_everybody(&self) -> bool {
         match self.config.check_neighbors {
+            _ if C::CheckedNeighbors::ROWS == 0 => false,
             CheckNeighbors::Off => false,
             CheckNeighbors::WhereBlind => self.blind,
             CheckNeighbors::On => true,
@@ -75,6 +76,9 @@ impl<C: Capacity> RouterInterface<C> {
     /// Whether this neighbour has to be asked.
     #[inline]
     pub(super) fn asks(&self, neighbor: &Ipv6Addr) -> bool {
+        if C::CheckedNeighbors::ROWS == 0 {
+            return false;
+        }
         let is_blind = || embedded_ipv4(neighbor).is_some_and(is_ambiguous);
         let asked = self.asks_everybody() || (self.config.check_neighbors == CheckNeighbors::WhereBlind && is_blind());
         // A route by a router names its link-local address, which nobody has
@@ -104,13 +108,16 @@ impl<C: Capacity> RouterInterface<C> {
 
     /// Does what is due for the neighbours.
     pub(super) fn time_neighbors(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        if self.neighbors.handle_timeout(now, self.asks_everybody(), entropy) {
+        if C::CheckedNeighbors::ROWS > 0 && self.neighbors.handle_timeout(now, self.asks_everybody(), entropy) {
             Tracked::mark(&mut self.link);
         }
     }
 
     /// Neighbours in a prefix that is gone are none.
     pub(super) fn forget_neighbors(&mut self, now: Instant) {
+        if C::CheckedNeighbors::ROWS == 0 {
+            return;
+        }
         let link = &self.link;
         self.neighbors.retain(now, |address| link.is_on_link(address));
     }

@@ -1,8 +1,6 @@
 //! How many advertisements are sent in any one second.
 
-use core::time::Duration;
-
-use crate::time::{Expiry, Instant};
+use crate::time::{Duration, Expiry, Instant};
 
 /// What was sent in the last second, in groups that begin a [`SPAN`] or more
 /// after one another. A group counts until a second after its last: no second,

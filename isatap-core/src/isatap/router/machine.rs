@@ -1,11 +1,10 @@
 //! The control machine: messages, time, packets and events.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use core::time::Duration;
 
 use super::RouterInterface;
 use super::advertise::{MAX_RA_DELAY_TIME, Reply};
-use crate::capacity::Capacity;
+use crate::capacity::{Capacity, Count as _};
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, Transmit, uniform};
 use crate::error::EmitError;
@@ -14,7 +13,7 @@ use crate::isatap::addr;
 use crate::link::Link as _;
 use crate::nd::message::{self, Message, NeighborFlags, NeighborSolicitationRepr};
 use crate::packet::{LinkId, PacketMut};
-use crate::time::{Expiry, Instant};
+use crate::time::{Duration, Expiry, Instant};
 
 impl<C: Capacity> Control<C> for RouterInterface<C> {
     fn receive(&mut self, cx: &mut Context<'_, C>, heard: &Heard<'_>) -> Received {
@@ -70,12 +69,14 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
     }
 
     fn take_verified(&mut self) -> bool {
-        self.neighbors.take_change()
+        C::CheckedNeighbors::ROWS > 0 && self.neighbors.take_change()
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
         self.time_neighbors(cx.now, entropy);
-        self.recent.draw(entropy);
+        if C::Answered::ROWS > 0 {
+            self.recent.draw(entropy);
+        }
         for row in self.solicitors.iter_mut() {
             if let Reply::Draw { from } = row.answer {
                 // NDP-40 [RFC 4861 §6.2.6]
@@ -89,7 +90,7 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
         cx: &mut Context<'_, C>,
         out: &mut PacketMut<'_>,
     ) -> Result<Option<Transmit>, EmitError> {
-        while let Some(neighbor) = self.neighbors.due() {
+        while let Some(neighbor) = self.neighbors.due().filter(|_| C::CheckedNeighbors::ROWS > 0) {
             if let Some(sent) = self.solicit(cx, &neighbor, out)? {
                 return Ok(Some(sent));
             }
@@ -103,7 +104,8 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
-        self.neighbors.poll_event(cx.now, cx.id).or_else(|| self.told.poll_event(cx.id, &self.link.underlay.policy))
+        let of_neighbors = if C::CheckedNeighbors::ROWS > 0 { self.neighbors.poll_event(cx.now, cx.id) } else { None };
+        of_neighbors.or_else(|| self.told.poll_event(cx.id, &self.link.underlay.policy))
     }
 
     fn retry(&mut self, _cx: &mut Context<'_, C>) {
@@ -117,7 +119,8 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
             Reply::Due(at) => Expiry::at(at).max(next_answer),
             Reply::Given { .. } => Expiry::NEVER,
         });
-        rows.min().unwrap_or(Expiry::NEVER).min(self.neighbors.deadline()).min(self.round_deadline())
+        let of_neighbors = if C::CheckedNeighbors::ROWS > 0 { self.neighbors.deadline() } else { Expiry::NEVER };
+        rows.min().unwrap_or(Expiry::NEVER).min(of_neighbors).min(self.round_deadline())
     }
 }
 

@@ -1,12 +1,10 @@
 //! Telling hosts what they did not ask for: that something has changed, and
 //! that the router goes.
 
-use core::time::Duration;
-
 use super::RouterInterface;
 use super::advertise::{QUIET, Reply};
 use super::answered::Remembered;
-use crate::capacity::Capacity;
+use crate::capacity::{Capacity, Count as _};
 use crate::engine::Transmit;
 use crate::error::EmitError;
 use crate::interface::Context;
@@ -14,7 +12,7 @@ use crate::isatap::addr;
 use crate::link::Link as _;
 use crate::nd::message;
 use crate::packet::PacketMut;
-use crate::time::{Expiry, Instant};
+use crate::time::{Duration, Expiry, Instant};
 
 /// The hosts that are remembered, one after another.
 #[derive(Clone, Copy)]
@@ -78,7 +76,9 @@ impl<C: Capacity> RouterInterface<C> {
                 row.part = 0;
             }
         }
-        self.round.begin(now, self.recent.places());
+        if C::Answered::ROWS > 0 {
+            self.round.begin(now, self.recent.places());
+        }
     }
 
     /// Ends: the hosts that [`advertise_again`](Self::advertise_again) would
@@ -97,8 +97,10 @@ impl<C: Capacity> RouterInterface<C> {
             row.answer = Reply::Due(now);
             row.part = 0;
         }
-        self.round.from = now;
-        self.round.all(self.recent.places());
+        if C::Answered::ROWS > 0 {
+            self.round.from = now;
+            self.round.all(self.recent.places());
+        }
     }
 
     /// Whether all were told, after [`stop`](Self::stop).
@@ -118,7 +120,7 @@ impl<C: Capacity> RouterInterface<C> {
     fn next_remembered(&mut self, now: Instant) -> Option<(Remembered, u8)> {
         let lifetime = Duration::from_secs(self.config.router_lifetime.into());
         let lately = self.config.route_lifetime.duration().map_or(lifetime, |routes| routes.max(lifetime));
-        while let Some((place, part)) = self.round.next {
+        while let Some((place, part)) = self.round.next.filter(|_| C::Answered::ROWS > 0) {
             if !self.round_deadline().is_due(now) {
                 return None;
             }
@@ -141,7 +143,7 @@ impl<C: Capacity> RouterInterface<C> {
         cx: &mut Context<'_, C>,
         out: &mut PacketMut<'_>,
     ) -> Result<Option<Transmit>, EmitError> {
-        while let Some((known, part)) = self.next_remembered(cx.now) {
+        while let Some((known, part)) = self.next_remembered(cx.now).filter(|_| C::Answered::ROWS > 0) {
             let mut more = false;
             let source = addr::link_local(known.locator);
             message::write_packet(out, &source, &known.address, |writer| more = self.emit(cx, part, writer))?;

@@ -143,7 +143,7 @@ impl<T: TimedItem, K: Count> TimedSet<T, K> {
             row.until = until;
             row.sources.add(router);
         } else {
-            if self.rows.view().is_full() {
+            if self.rows.is_full() {
                 let full = TableFull::new(T::TABLE);
                 displaced = self.rows.take(row_to_take(self.rows.iter().map(TimedRow::sources), router).ok_or(full)?);
             }
@@ -183,7 +183,7 @@ impl<T: TimedItem, K: Count> TimedSet<T, K> {
 
     fn retain(&mut self, keep: impl FnMut(&mut TimedRow<T>) -> bool) {
         let before = self.rows.len();
-        self.rows.view_mut().retain_mut(keep);
+        self.rows.keep(keep);
         self.changed |= self.rows.len() != before;
     }
 }

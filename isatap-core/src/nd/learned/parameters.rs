@@ -1,11 +1,9 @@
 //! Values of which a link has one. [RFC 4861 §6.3.2, 6.3.4]
 
-use core::time::Duration;
-
 use crate::engine::{Entropy, uniform};
 use crate::nd::message::RouterAdvertisement;
 use crate::nd::option::Mtu;
-use crate::time::{Expiry, Instant, duration};
+use crate::time::{Duration, Expiry, Instant};
 
 /// The hop limit to send with, the times of unreachability detection and the
 /// MTU, as routers last advertised them.
@@ -80,9 +78,9 @@ impl LinkParameters {
     pub fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         if self.redraw_at.is_due(now) {
             let base = Duration::from_millis(u64::from(self.base_reachable_ms));
-            let half = duration::quotient(base, 2);
-            let drawn = uniform(entropy, half, duration::sum(base, half));
-            self.reachable_micros = u64::try_from(drawn.as_micros()).unwrap_or(u64::MAX);
+            let half = base.half();
+            let drawn = uniform(entropy, half, base.saturating_add(half));
+            self.reachable_micros = drawn.as_micros();
             self.redraw_at = Expiry::at(now.saturating_add(Self::REDRAW_INTERVAL));
         }
     }

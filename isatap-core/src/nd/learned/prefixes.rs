@@ -6,14 +6,13 @@
 
 use core::fmt;
 use core::net::Ipv6Addr;
-use core::time::Duration;
 
 use super::{OVER, Sources, Turns, row_to_take};
 use crate::capacity::{Bounded, Count};
 use crate::error::{Table, TableFull};
 use crate::nd::option::{PrefixFlags, PrefixInformation};
 use crate::prefix::{Ipv6Prefix, halves};
-use crate::time::{Expiry, Instant, Lifetime};
+use crate::time::{Duration, Expiry, Instant, Lifetime};
 use crate::wire::field::bytes_at;
 
 /// What an unauthenticated advertisement can shorten a valid lifetime to, at
@@ -77,17 +76,19 @@ impl<K: Count> Prefixes<K> {
     /// # Errors
     /// The prefix is new and there is no row for it; nothing changed.
     pub(crate) fn learn(&mut self, now: Instant, option: &PrefixInformation, router: u8) -> Result<(), TableFull> {
-        self.learn_displacing(now, option, router).map(|_| ())
+        self.learn_displacing(now, option, router, true).map(|_| ())
     }
 
-    /// The same; also gives the row that had to go for it.
+    /// The same; also gives the row that had to go for it. `shares`: whether
+    /// one may.
     pub(crate) fn learn_displacing(
         &mut self,
         now: Instant,
         option: &PrefixInformation,
         router: u8,
+        shares: bool,
     ) -> Result<Option<LearnedPrefix>, TableFull> {
-        let result = self.learn_row(now, option, router);
+        let result = self.learn_row(now, option, router, shares);
         self.note_first();
         result
     }
@@ -97,6 +98,7 @@ impl<K: Count> Prefixes<K> {
         now: Instant,
         option: &PrefixInformation,
         router: u8,
+        shares: bool,
     ) -> Result<Option<LearnedPrefix>, TableFull> {
         // NDP-10, NDP-32, NDP-33 a, b [RFC 4861 §6.3.4; 4862 §5.5.3]
         let first = option.prefix.address();
@@ -119,7 +121,7 @@ impl<K: Count> Prefixes<K> {
                 None => return Ok(None),
             }
         } else {
-            self.find_or_add(option.prefix, router, &mut displaced)?
+            self.find_or_add(option.prefix, shares.then_some(router), &mut displaced)?
         };
         if on_link {
             row.learn_on_link(now, option.valid_lifetime, router);
@@ -155,7 +157,7 @@ impl<K: Count> Prefixes<K> {
 
     /// Lets time pass up to `now`.
     pub(crate) fn expire(&mut self, now: Instant) {
-        self.rows.view_mut().retain_mut(|row| {
+        self.rows.keep(|row| {
             row.expire(now);
             row.is_wanted() || row.told.is_some()
         });
@@ -209,12 +211,16 @@ impl<K: Count> Prefixes<K> {
 
     /// The prefixes that have addresses, each router's first one before any
     /// router's second: who has many comes not before who has few.
-    pub(crate) fn in_turns(&self) -> impl Iterator<Item = &LearnedPrefix> {
-        (0..self.rows.len()).flat_map(|turn| {
+    /// Without `shares` in the order in which they were learned.
+    pub(crate) fn each_in_turns(&self, shares: bool, mut each: impl FnMut(&LearnedPrefix)) {
+        for turn in 0..if shares { self.rows.len() } else { 1 } {
             let mut turns = Turns::default();
-            let with_addresses = self.rows.iter().filter(|row| row.valid != OVER);
-            with_addresses.filter(move |row| turns.next(row.autonomous_sources) == turn)
-        })
+            for row in self.rows.iter().filter(|row| row.valid != OVER) {
+                if !shares || turns.next(row.autonomous_sources) == turn {
+                    each(row);
+                }
+            }
+        }
     }
 
     /// The next prefix that became on-link or no longer is.
@@ -225,12 +231,12 @@ impl<K: Count> Prefixes<K> {
     fn find_or_add(
         &mut self,
         prefix: Ipv6Prefix,
-        router: u8,
+        asker: Option<u8>,
         displaced: &mut Option<LearnedPrefix>,
     ) -> Result<&mut LearnedPrefix, TableFull> {
         let index = match self.rows.iter().position(|row| row.prefix == prefix) {
             Some(index) => index,
-            None => self.add(prefix, router, displaced)?,
+            None => self.add(prefix, asker, displaced)?,
         };
         self.rows.get_mut(index).ok_or(TableFull::new(Table::Prefixes))
     }
@@ -238,7 +244,7 @@ impl<K: Count> Prefixes<K> {
     fn add(
         &mut self,
         prefix: Ipv6Prefix,
-        router: u8,
+        asker: Option<u8>,
         displaced: &mut Option<LearnedPrefix>,
     ) -> Result<usize, TableFull> {
         let over = |row: &LearnedPrefix| !row.is_wanted();
@@ -253,7 +259,8 @@ impl<K: Count> Prefixes<K> {
                 Err(full) => match self.rows.iter().position(over) {
                     Some(index) => index,
                     None => {
-                        let index = row_to_take(self.rows.iter().map(LearnedPrefix::sources), router).ok_or(full)?;
+                        let sources = self.rows.iter().map(LearnedPrefix::sources);
+                        let index = asker.and_then(|asker| row_to_take(sources, asker)).ok_or(full)?;
                         *displaced = self.rows.get(index).copied();
                         index
                     }
@@ -264,12 +271,9 @@ impl<K: Count> Prefixes<K> {
         // If the prefix was here before and another prefix has its row now,
         // the caller need not hear of an end.
         if let Some(before) = rows.iter().position(|row| row.told == Some(prefix)) {
-            let here = rows.get(index).and_then(|row| row.told);
-            if let Some(row) = rows.get_mut(before) {
-                row.told = here;
-            }
-            if let Some(row) = rows.get_mut(index) {
-                row.told = Some(prefix);
+            // Not where it is in this row still.
+            if let Ok([before, here]) = rows.get_disjoint_mut([before, index]) {
+                core::mem::swap(&mut before.told, &mut here.told);
             }
         }
         if let Some(row) = rows.get_mut(index) {

@@ -79,7 +79,7 @@ fn isa_55_the_router_advertisement_of_the_vectors() {
     let parsed = RouterAdvertisement::parse(&bytes[40..]).unwrap();
     assert_eq!(parsed.repr(), repr);
     assert_eq!(parsed.checksum(), 0xe15f);
-    assert_eq!(parsed.router_lifetime().as_secs(), 1800);
+    assert_eq!(parsed.router_lifetime().secs(), 1800);
     let read: Vec<_> = parsed.options().map(Result::unwrap).collect();
     assert_eq!(read, options);
 }

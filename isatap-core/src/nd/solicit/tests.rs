@@ -18,7 +18,7 @@ fn times(config: &Config, with_delay: bool, count: usize, entropy: &mut dyn Entr
     while sent.len() < count {
         let Some(now) = solicitation.deadline().instant() else { break };
         if solicitation.handle_timeout(now, config, entropy) {
-            sent.push(now.saturating_duration_since(start).as_secs_f64());
+            sent.push(now.saturating_duration_since(start).as_micros() as f64 / 1e6);
         }
     }
     sent

@@ -1,10 +1,9 @@
 //! How a client behaves, and what it knows of itself.
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
-use core::time::Duration;
 
 use crate::teredo::qualify::{NatKind, QualifyConfig, Stage};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// How a client behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

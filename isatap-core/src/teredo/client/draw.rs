@@ -1,7 +1,5 @@
 //! What a client does when time has passed, and where it needs entropy.
 
-use core::time::Duration;
-
 use super::{Client, Due, EchoTest, Guess, Own, PORT_REFRESH, PORT_REFRESHES, Targets, Work};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
@@ -10,7 +8,7 @@ use crate::teredo::authentication::Authenticator;
 use crate::teredo::interval::draw_nonce;
 use crate::teredo::peer::Peer;
 use crate::teredo::qualify::Outcome;
-use crate::time::{Expiry, Instant};
+use crate::time::{Duration, Expiry, Instant};
 
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     /// The mapping was learned, is another one, or is gone.

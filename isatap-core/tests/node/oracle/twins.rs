@@ -5,9 +5,9 @@
 //! of their own and deadlines are the same. Flows come again, with other bytes
 //! around their addresses, so that decisions are found.
 
+use isatap_core::time::Duration;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
-use std::time::Duration;
 
 use isatap_core::capacity::{Capacity, Row, Small, Standard};
 use isatap_core::datapath::{Decision, Decisions, IngressFilter, Remember, Switches};

@@ -167,7 +167,7 @@ impl Client {
     }
 
     pub(super) fn attend(&mut self, stack: &mut Stack, now: Instant) {
-        let after = now.saturating_duration_since(self.begun);
+        let after = now.saturating_duration_since(self.begun).into();
         let line = &mut self.line;
         match line.advance(stack) {
             Seen::Connecting => {}

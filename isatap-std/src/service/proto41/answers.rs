@@ -2,8 +2,7 @@
 
 use isatap_core::drop_reason::Counters;
 use isatap_core::nd::neighbor::Reachability;
-use isatap_core::time::Instant;
-use std::time::Duration;
+use isatap_core::time::{Duration, Instant};
 
 /// So long an end that was asked may take to answer, however bad the path is.
 const PATIENCE: Duration = Duration::from_secs(5);

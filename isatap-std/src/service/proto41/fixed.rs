@@ -285,7 +285,7 @@ impl FixedRole {
             }
         };
         let told = env.tell(|interface, cx| match interface {
-            AnyInterface::SixToFourRouter(router) => router.relay_resolved(cx, addresses, ttl),
+            AnyInterface::SixToFourRouter(router) => router.relay_resolved(cx, addresses, ttl.map(Into::into)),
             _ => Ok(()),
         });
         if let Some(Err(full)) = told {
@@ -310,7 +310,7 @@ fn is_another_time(before: Expiry, now: Expiry) -> bool {
     match (before.instant(), now.instant()) {
         (Some(before), Some(now)) => {
             let (early, late) = (before.min(now), before.max(now));
-            late.saturating_duration_since(early) > Duration::from_secs(2)
+            late > early + Duration::from_secs(2)
         }
         (before, now) => before != now,
     }

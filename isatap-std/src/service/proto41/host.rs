@@ -138,7 +138,7 @@ impl HostRole {
         tell(env, names, &outcome, before.as_ref());
         if std::mem::take(&mut self.is_asked) {
             let answer = match &outcome {
-                Ok(answer) => Ok(isatap::Resolved { addresses: &answer.addresses, ttl: answer.ttl }),
+                Ok(answer) => Ok(isatap::Resolved { addresses: &answer.addresses, ttl: answer.ttl.map(Into::into) }),
                 Err(failure) => Err((*failure).into()),
             };
             let told = host(env, |host, cx| host.routers_resolved(cx, answer));

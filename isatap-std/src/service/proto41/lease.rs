@@ -57,7 +57,7 @@ impl DhcpDomain {
 
     /// How long the lease lasts. `S6R-8`
     pub(super) fn valid(&self, now: Instant) -> Option<Duration> {
-        Some(self.file.ends()?.saturating_duration_since(now))
+        Some(self.file.ends()?.saturating_duration_since(now).into())
     }
 
     /// Tells the edge what the file says now; whether that is something else than before.

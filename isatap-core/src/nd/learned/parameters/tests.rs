@@ -86,7 +86,7 @@ proptest! {
         learn(&mut parameters, 1, 0, base, 0);
         parameters.handle_timeout(at(1), &mut |out: &mut [u8]| out.copy_from_slice(&bits.to_be_bytes()));
         let micros = parameters.reachable_time().as_micros();
-        let base = u128::from(base) * 1000;
+        let base = u64::from(base) * 1000;
         prop_assert!(base / 2 <= micros && micros <= base + base / 2);
         prop_assert!(!parameters.deadline().is_due(at(1)));
     }

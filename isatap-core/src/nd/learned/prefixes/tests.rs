@@ -376,7 +376,7 @@ proptest! {
                     candidate.retain(|_, row| row.on_link.is_some() || row.valid.is_some());
                     let victims = victims(&model, router);
                     let is_full = candidate.len() > 4;
-                    match table.learn_displacing(now, &option, router) {
+                    match table.learn_displacing(now, &option, router, true) {
                         Ok(None) => prop_assert!(!is_full),
                         Ok(Some(gone)) => {
                             let gone = gone.prefix().address().segments()[3] as u8;
