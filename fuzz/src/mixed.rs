@@ -3,7 +3,7 @@
 
 use isatap_core::time::Duration;
 
-use isatap_core::capacity::{Capacity, Small, Standard};
+use isatap_core::capacity::{Capacity, MinimalRouter, Small, Standard};
 use isatap_core::datapath::{IngressFilter, Switches};
 use isatap_core::engine::{Event, Verdict, Via};
 use isatap_core::isatap::{PublishedPrefix, ResolveFailure, Resolved};
@@ -36,7 +36,11 @@ pub fn node_operations(data: &[u8]) {
     let flags = input.byte();
     let mut config = NodeConfig::DEFAULT;
     config.answer_echo = flags & 1 != 0;
-    if flags & 2 == 0 { run::<Small>(config, &mut input) } else { run::<Standard>(config, &mut input) }
+    match flags {
+        0x80.. => run::<MinimalRouter>(config, &mut input),
+        _ if flags & 2 == 0 => run::<Small>(config, &mut input),
+        _ => run::<Standard>(config, &mut input),
+    }
 }
 
 fn run<C: Capacity>(config: NodeConfig, input: &mut Input<'_>) {

@@ -9,7 +9,7 @@ use isatap_core::time::Duration;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
-use isatap_core::capacity::{Capacity, Row, Small, Standard};
+use isatap_core::capacity::{Capacity, MinimalRouter, Row, Small, Standard};
 use isatap_core::datapath::{Decision, Decisions, IngressFilter, Remember, Switches};
 use isatap_core::engine::{Event, Machine, Verdict, Via};
 use isatap_core::interface::{Context, Interface as _};
@@ -90,7 +90,11 @@ pub fn decisions(data: &[u8]) {
 pub fn found(data: &[u8]) -> u64 {
     let mut input = Input::new(data);
     let flags = input.byte();
-    if flags & 1 == 0 { run::<Small>(flags, &mut input) } else { run::<Standard>(flags, &mut input) }
+    match flags {
+        0x80.. => run::<MinimalRouter>(flags, &mut input),
+        _ if flags & 1 == 0 => run::<Small>(flags, &mut input),
+        _ => run::<Standard>(flags, &mut input),
+    }
 }
 
 fn run<C: Capacity>(flags: u8, input: &mut Input<'_>) -> u64 {
