@@ -32,9 +32,10 @@ pub trait Capacity: Copy + 'static {
     type PotentialRouters: Count;
     /// Prefixes that one interface has learned or publishes.
     type Prefixes: Count;
-    /// Routes of a node; none: each packet goes by the way that its
-    /// [link knows](crate::link::Link::next_hop), which is enough for a node of
-    /// one link. No [`Event::Route`](crate::engine::Event::Route) is told then.
+    /// Routes of a node; none: each packet goes to a neighbour on one of the
+    /// links, or by a way that a [link knows](crate::link::Link::next_hop). That is
+    /// enough for a node of one tunnel. No
+    /// [`Event::Route`](crate::engine::Event::Route) is told then.
     type Routes: Count;
     /// Neighbours of one interface under unreachability detection.
     type Neighbors: Count;
@@ -178,18 +179,21 @@ impl Capacity for Small {
     type FullTable = ();
 }
 
-/// For the smallest flash: one locator, two routers and prefixes, and of the
-/// [`Parts`] none.
+/// For the smallest flash: one locator, two routers and prefixes, no route table,
+/// and of the [`Parts`] none.
 ///
 /// What a node of this size does without, besides: path MTUs (packets are as
 /// large as the link's MTU says, whatever ICMPv4 errors tell), unreachability
-/// detection of neighbours (`ISA-48`), DNS servers and search domains, members
-/// (`SEC-2`), known routers (`SEC-4`) and Identifications that are counted by
-/// pair (`TUN-7`: one counter for all). Whatever a peer must be refused for is
-/// refused as anywhere else.
+/// detection of neighbours (`ISA-48`, RFC 4861 §7.3: a router that is silent is
+/// left when its lifetime ends), the preferences of routers (RFC 4191: the first
+/// of the list is used), DNS servers and search domains, members (`SEC-2`), known
+/// routers (`SEC-4`) and Identifications that are counted by pair (`TUN-7`: one
+/// counter for all). Whatever a peer must be refused for is refused as anywhere
+/// else: a property test holds it against [`Standard`].
 ///
 /// Take it for what has one link and does not forward. A router takes
-/// [`Small`], or a size of its own.
+/// [`MinimalRouter`]. Who needs one thing more writes a capacity of his own with
+/// that part, or rows for that table.
 #[derive(Clone, Copy, Debug)]
 pub enum Minimal {}
 
@@ -222,7 +226,9 @@ impl Capacity for Minimal {
 /// whatever the configuration says), telling hosts that did not ask of changes
 /// and of its end (`ISA-56`, `NDP-42`; they hear when they ask again). Its
 /// upstream router is the [gateway](crate::link::NativeLink::set_gateway) of the
-/// native link.
+/// native link, and it offers itself as a default router where
+/// [`OfferDefault::Always`](crate::isatap::OfferDefault::Always) says so, since
+/// there is no route that `Auto` could look for.
 #[derive(Clone, Copy, Debug)]
 pub enum MinimalRouter {}
 

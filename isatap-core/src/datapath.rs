@@ -231,13 +231,17 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     #[inline]
     fn judge(&self, outer: &Outer, packet: &[u8]) -> Result<Flow, DropReason> {
         match Flow::of(outer, packet) {
-            Err(DropReason::InnerSourceRefused) if self.is_any_compatible() => Flow::of_refused(outer, packet),
+            Err(DropReason::InnerSourceRefused) => self.judge_refused(outer, packet),
             judged => judged,
         }
     }
 
-    fn is_any_compatible(&self) -> bool {
-        self.numbered().any(|(_, link)| link.traits().compatible_sources)
+    #[cold]
+    #[inline(never)]
+    fn judge_refused(&self, outer: &Outer, packet: &[u8]) -> Result<Flow, DropReason> {
+        // Which no link of most nodes wants.
+        let is_wanted = self.numbered().any(|(_, link)| link.traits().compatible_sources);
+        if is_wanted { Flow::of_refused(outer, packet) } else { Err(DropReason::InnerSourceRefused) }
     }
 
     /// Offers a packet to the links, or to the `only` one of them: by its

@@ -246,10 +246,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             Refusal::unreachable(reason, code, from)
         };
         if C::Routes::ROWS == 0 {
-            return self.next_hop_of_link(zone, destination, longest).map_err(|reason| match reason {
+            let (link, next_hop) = self.next_hop_of_link(zone, destination).map_err(|reason| match reason {
                 DropReason::NullRoute => unreachable(reason, Unreachable::RejectRoute),
                 _ => unreachable(reason, Unreachable::NoRoute),
-            });
+            })?;
+            let found = longest.insert(Longest { length: 0, link, next_hop: Some(next_hop) });
+            return Ok((link, found.next_hop.as_ref().unwrap_or(destination), None));
         }
         // RTE-5; not to whom a tunnel brought it, unless it forwards.
         let found = self.routes.lookup_on(zone, destination);
@@ -266,26 +268,21 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         Ok((found.route.link, found.route.next_hop.as_ref().unwrap_or(destination), found.avoided))
     }
 
-    /// The same on a node without a route table: the first link that knows a
-    /// way has the packet.
-    fn next_hop_of_link<'a>(
-        &'a self,
-        zone: Option<LinkId>,
-        destination: &Ipv6Addr,
-        longest: &'a mut Option<Longest>,
-    ) -> Result<(LinkId, &'a Ipv6Addr, Option<&'a Route>), DropReason> {
-        let mut result = Err(DropReason::NoRoute);
-        for (id, link) in self.links().filter(|(id, _)| zone.is_none_or(|zone| zone == *id)) {
-            match link.next_hop(destination) {
-                Ok(next_hop) => {
-                    let Longest { link, next_hop, .. } =
-                        longest.insert(Longest { length: 0, link: id, next_hop: Some(next_hop) });
-                    return next_hop.as_ref().map(|next_hop| (*link, next_hop, None)).ok_or(DropReason::NoRoute);
-                }
-                Err(reason) => result = Err(reason),
+    /// The same on a node without a route table: the first link on which the
+    /// destination is a neighbour has the packet, else the first that knows a way.
+    fn next_hop_of_link(&self, zone: Option<LinkId>, destination: &Ipv6Addr) -> Result<(LinkId, Ipv6Addr), DropReason> {
+        let links = || self.links().filter(|(id, _)| zone.is_none_or(|zone| zone == *id));
+        let ask = |(id, link): (LinkId, &I::Link)| link.next_hop(destination).map(|next_hop| (id, next_hop));
+        // An only link says both at once.
+        if LINKS > 1 {
+            let near = links().filter(|(_, link)| link.is_on_link(destination));
+            if let Some(found) = near.map(ask).find_map(Result::ok) {
+                return Ok(found);
             }
         }
-        result
+        // What is ours, and no neighbour's, goes nowhere.
+        let knows = |answer: &Result<_, DropReason>| *answer != Err(DropReason::NoRoute);
+        links().map(ask).find(knows).unwrap_or(Err(DropReason::NoRoute))
     }
 }
 
@@ -312,7 +309,7 @@ impl InnerHeader {
         let (traffic_class, hop_limit, len) = (header.traffic_class(), header.hop_limit(), header.packet_len());
         let (source, destination) = (header.source(), header.destination());
         packet.truncate(len);
-        let len = length_on_the_wire::<C>(packet);
+        let len = length_on_the_wire::<C>(packet, len);
         Some(InnerHeader { source, destination, traffic_class, hop_limit, len })
     }
 
@@ -324,16 +321,18 @@ impl InnerHeader {
             destination: flow.inner_destination,
             traffic_class: flow.traffic_class & 0xfc | exit.ecn.bits(),
             hop_limit: flow.hop_limit,
-            len: length_on_the_wire::<C>(packet),
+            len: length_on_the_wire::<C>(packet, packet.len()),
         }
     }
 }
 
-/// The length of the longest packet that this one stands for.
+/// The length of the longest packet that this one of `len` bytes stands for.
 #[inline(always)]
-fn length_on_the_wire<C: Capacity>(packet: &PacketMut<'_>) -> usize {
-    let size = packet.segment_size().filter(|_| C::PARTS.contains(Parts::OFFLOAD));
-    mtu::length_on_the_wire(packet.as_slice(), size)
+fn length_on_the_wire<C: Capacity>(packet: &PacketMut<'_>, len: usize) -> usize {
+    match packet.segment_size() {
+        Some(size) if C::PARTS.contains(Parts::OFFLOAD) => mtu::length_of_a_segment(packet.as_slice(), size),
+        _ => len,
+    }
 }
 
 impl Way {

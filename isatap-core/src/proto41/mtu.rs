@@ -101,8 +101,10 @@ pub fn length_on_the_wire(packet: &[u8], segment_size: Option<NonZeroU16>) -> us
     }
 }
 
+/// The same of one that stands for several.
 #[cold]
-fn length_of_a_segment(packet: &[u8], size: NonZeroU16) -> usize {
+#[inline(never)]
+pub(crate) fn length_of_a_segment(packet: &[u8], size: NonZeroU16) -> usize {
     let headers = headers_len(packet).unwrap_or(packet.len());
     headers.saturating_add(usize::from(size.get())).min(packet.len())
 }

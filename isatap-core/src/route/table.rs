@@ -539,7 +539,7 @@ impl<S: Storage<Slot>> fmt::Debug for RouteTable<S> {
 }
 
 /// As many rows are scanned faster, and with less code, than an index tells.
-const FEW: usize = 8;
+const FEW: usize = 7;
 
 /// What [`RouteTable::lookup_on`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

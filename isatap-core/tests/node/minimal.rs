@@ -410,3 +410,49 @@ fn rte_10_a_minimal_router_forwards_answers_and_closes_no_loop() {
     };
     assert_eq!((told.0, told.1[40], &told.1[46..48]), (v4(OWN), 134, &1800_u16.to_be_bytes()[..]));
 }
+
+/// With a LAN beside the tunnel: what is near is not sent to the tunnel's other
+/// end, and what nobody has of a prefix for LANs does not bounce.
+#[test]
+fn s6r_20_a_lan_beside_a_tunnel_without_a_route_table() {
+    for role in [Role::Tunnel, Role::SixRd] {
+        let mut node: AnyNode<MinimalRouter, 2> = Node::new(NodeConfig::DEFAULT);
+        let own = [Locator { address: v4(OWN), subnet_length: 24 }];
+        // Delegated to 10.0.0.2 by 2001:db8::/32 and 8 common bits; routed by the tunnel.
+        let prefix = if role == Role::SixRd { "2001:db8:0:200" } else { "2001:db8:77:1" };
+        let interface = match role {
+            Role::SixRd => AnyInterface::SixRdEdge(EdgeInterface::new(EdgeConfig::DEFAULT)),
+            _ => AnyInterface::Configured(ConfiguredInterface::new(configured::Config::new(v4(OWN), v4(ROUTER)))),
+        };
+        let tunnel = node.add(interface, Switches::FORWARDING).unwrap();
+        let mut lan = NativeLink::new(1500);
+        let address = InterfaceAddress { address: v6(&format!("{prefix}::1")), prefix_length: 64 };
+        lan.add_address(address).unwrap();
+        let lan = node.add(AnyInterface::Native(lan), Switches::FORWARDING).unwrap();
+        node.with_interface(START, tunnel, |interface, cx| match interface {
+            AnyInterface::SixRdEdge(edge) => {
+                edge.set_locators(cx, &own, Expiry::NEVER).unwrap();
+                edge.configure(cx, "2001:db8::/32".parse().unwrap(), 8, [v4(ROUTER)].into_iter()).unwrap();
+            }
+            AnyInterface::Configured(tunnel) => {
+                tunnel.set_locators(cx, &own).unwrap();
+                tunnel.set_default_route(cx, true).unwrap();
+                tunnel.set_routed_prefix(cx, Some("2001:db8:77::/48".parse().unwrap())).unwrap();
+            }
+            _ => {}
+        });
+        let from = v6(&format!("{prefix}::7"));
+        let mut goes = |destination: &str| {
+            let packet = Inner::new(from, v6(destination)).bytes();
+            let mut buffer = [vec![0; HEADROOM], packet].concat();
+            let range = HEADROOM..buffer.len();
+            node.forward_native(START, lan, &mut PacketMut::new(&mut buffer, range).unwrap())
+        };
+        let near = format!("{prefix}::8");
+        assert_eq!(goes(&near), Verdict::Native { link: lan, next_hop: v6(&near) }, "{role:?}");
+        assert!(matches!(goes("2620:1::1"), Verdict::Tunnel { link, .. } if link == tunnel), "{role:?}");
+        let nobodys = if role == Role::SixRd { "2001:db8:0:201::1" } else { "2001:db8:77:2::1" };
+        let refused = matches!(goes(nobodys), Verdict::Answer { reason: Some(DropReason::NullRoute), .. });
+        assert!(refused, "{role:?}: {:?}", goes(nobodys));
+    }
+}
