@@ -18,7 +18,7 @@ use isatap_core::wire::{icmpv4, icmpv6, ipv4, ipv6, udp};
 
 use crate::{Unknown, any, keep};
 
-pub fn outer(unknown: &Unknown) -> Outer {
+pub(crate) fn outer(unknown: &Unknown) -> Outer {
     Outer {
         source: unknown.ipv4(),
         destination: unknown.ipv4(),
