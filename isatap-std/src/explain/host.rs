@@ -180,11 +180,8 @@ fn url(text: &str) -> Read {
         return wrong(text, "a URL without a host: write scheme://address/");
     }
     // Browsers take one dot at the end away, and `%25` is the zone's `%`.
-    let bare = host.strip_suffix('.').unwrap_or(host);
-    let found = name(bare)
-        .or_else(|| with_port(bare))
-        .or_else(|| inet_aton(bare))
-        .or_else(|| with_port(&bare.replace(".:", ":")));
+    let bare = without_dot(host);
+    let found = name(&bare).or_else(|| with_port(&bare)).or_else(|| inet_aton(&bare));
     let mut reading = match found {
         Some(Ok(reading)) => reading,
         Some(Err(error)) => return Some(Err(error)),
@@ -208,6 +205,14 @@ fn url(text: &str) -> Read {
     let has_odd_signs = text.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control());
     reading.is_plain &= user.is_none() && !is_decoded && bare == host && !has_odd_signs;
     Some(Ok(reading))
+}
+
+/// A host without the dot at its end, which may have a port behind it.
+fn without_dot(host: &str) -> String {
+    match host.rsplit_once(".:") {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => format!("{name}:{port}"),
+        _ => host.strip_suffix('.').unwrap_or(host).to_owned(),
+    }
 }
 
 fn percent_decoded(text: &str) -> String {
