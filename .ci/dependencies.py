@@ -11,7 +11,8 @@ import subprocess
 import sys
 
 root = pathlib.Path(__file__).resolve().parent.parent
-MANIFESTS = ("Cargo.toml", "fuzz/Cargo.toml", "isatap-core/no-std-proof/Cargo.toml", "isatap-core/bpf-proof/Cargo.toml")
+MANIFESTS = ("Cargo.toml", "fuzz/Cargo.toml", "isatap-core/no-std-proof/Cargo.toml", "isatap-core/size/Cargo.toml",
+             "isatap-core/bpf-proof/Cargo.toml")
 COMMENT = re.compile(r"(?m)//.*$")
 
 

@@ -1,6 +1,6 @@
 //! Proof that no path of `isatap-core` can panic or allocate.
 //!
-//! Each image in `src/bin` is linked for a bare target with a panic handler that
+//! The image in `src/bin` is linked for a bare target with a panic handler that
 //! calls a function which nobody defines, and with no allocator. The linker throws
 //! away what no root reaches; when a panic is left in what stays, the link fails
 //! with `undefined symbol: isatap_core_panicked`.
@@ -25,7 +25,6 @@ pub mod teredo;
 
 use core::hint::black_box;
 use core::net::{Ipv4Addr, Ipv6Addr};
-use core::sync::atomic::AtomicU8;
 
 use isatap_core::packet::{LinkId, PacketMut};
 use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
@@ -39,17 +38,6 @@ pub fn any<T>(value: T) -> T {
 /// Uses a result, so that what made it stays.
 pub fn keep<T>(value: T) {
     black_box(&value);
-}
-
-/// Static memory of `N` bytes, so that an image shows what its machine weighs.
-pub struct Memory<const N: usize>([AtomicU8; N]);
-
-impl<const N: usize> Memory<N> {
-    /// For a static: it ends in the zeroed section.
-    #[expect(clippy::new_without_default, reason = "a static needs a constant")]
-    pub const fn new() -> Self {
-        Memory([const { AtomicU8::new(0) }; N])
-    }
 }
 
 /// Values that the optimiser knows nothing of, and room for packets.

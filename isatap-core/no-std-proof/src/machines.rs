@@ -36,7 +36,7 @@ fn node() -> Any {
 }
 
 /// A host of any content.
-pub fn host() -> IsatapHost<Small> {
+fn host() -> IsatapHost<Small> {
     any(IsatapHost::host(any(HostConfig::DEFAULT)))
 }
 
@@ -86,7 +86,7 @@ pub fn forward<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember>(
 }
 
 /// What is told to a host.
-pub fn host_inputs(host: &mut IsatapHost<Small>, u: &Unknown) {
+fn host_inputs(host: &mut IsatapHost<Small>, u: &Unknown) {
     keep(host.set_locators(u.now(), locators()));
     keep(host.add_router(u.now(), u.ipv4()));
     keep(host.routers_resolved(u.now(), any(Ok(Resolved { addresses: any(&[]), ttl: any(None) }))));
@@ -107,7 +107,7 @@ pub fn host_inputs(host: &mut IsatapHost<Small>, u: &Unknown) {
 }
 
 /// What is told to a router.
-pub fn router_inputs(router: &mut RouterInterface<Small>, cx: &mut Context<'_, Small>) {
+fn router_inputs(router: &mut RouterInterface<Small>, cx: &mut Context<'_, Small>) {
     let prefix = any(Ipv6Prefix::DEFAULT);
     keep(router.set_locators(cx, locators()));
     keep(router.publish(cx, any(PublishedPrefix::new(prefix))));
