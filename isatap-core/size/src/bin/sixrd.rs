@@ -1,4 +1,4 @@
-//! A 6rd customer edge by option 212 of DHCP, between its tunnel and a LAN
+//! A 6rd customer edge by option 212 of DHCP, forwards between its tunnel and a LAN on which others advertise
 #![no_std]
 #![no_main]
 
