@@ -14,11 +14,13 @@ import stack
 # Bytes: the goal in flash, what is reached there, and how deep the stack is. The latter two are ceilings: a little above
 # what was measured last, to be lowered with it.
 ROWS = {
-    "datapath": (6_000, 9_950, 520),
-    "tunnel": (9_000, 34_750, 3_000),
-    "sixrd": (12_000, 43_950, 3_600),
-    "isatap-host": (20_000, 53_400, 3_350),
-    "isatap-router": (36_000, 57_700, 4_800),
+    "datapath": (6_000, 7_980, 1_030),
+    "tunnel": (9_000, 14_280, 2_730),
+    "sixrd": (12_000, 16_980, 1_890),
+    "sixrd-router": (None, 28_450, 3_930),
+    "isatap-host": (20_000, 25_300, 2_700),
+    "isatap-host-small": (None, 47_100, 4_880),
+    "isatap-router": (36_000, 35_850, 6_270),
     # Beside which ours are measured.
     "smoltcp": (None, None, None),
 }

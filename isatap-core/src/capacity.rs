@@ -112,6 +112,10 @@ bitflags! {
         /// Questions to relays of 6to4 and 6rd, whether they are there. `S64-35`,
         /// `S6R-50`
         const PROBES = 1 << 8;
+        /// Packets from IPv4-compatible addresses, which links of automatic
+        /// tunnelling let in. Without it they are refused as by any other link.
+        /// `TUN-72`
+        const COMPATIBLE = 1 << 9;
     }
 }
 

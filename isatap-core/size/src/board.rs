@@ -2,7 +2,7 @@
 //! which the optimiser knows nothing and which weigh nothing.
 
 use core::hint::black_box;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use isatap_core::engine::Event;
 use isatap_core::link::Locator;
@@ -19,6 +19,11 @@ pub fn setting<T>(value: T) -> T {
 /// An IPv4 address out of the settings.
 pub fn ipv4() -> Ipv4Addr {
     Ipv4Addr::from_bits(setting(0))
+}
+
+/// An IPv6 address out of the settings.
+pub fn ipv6() -> Ipv6Addr {
+    setting(Ipv6Addr::UNSPECIFIED)
 }
 
 /// This board's IPv4 address.
@@ -71,7 +76,7 @@ pub fn deliver(packet: &[u8]) {
 
 /// Sends an IPv6 packet on the LAN.
 #[inline(never)]
-pub fn send_native(next_hop: &core::net::Ipv6Addr, packet: &[u8]) {
+pub fn send_native(next_hop: &Ipv6Addr, packet: &[u8]) {
     black_box((next_hop, packet));
 }
 

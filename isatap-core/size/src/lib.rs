@@ -1,6 +1,7 @@
 //! What firmware pays for one role, beside a whole IP stack built in the same way.
 //!
-//! Each image of `src/bin` is a machine in a `static` and the loop around it:
+//! Each image of `src/bin` is a machine in static memory, which it makes when it
+//! starts (so that flash keeps no first values of it), and the loop around it:
 //! receive, the machine, send. It calls what such a loop needs and no more. The
 //! [`board`] is of no weight and the optimiser knows nothing of what it does.
 //! Packet buffers are the board's, so static RAM is what the machine itself takes.
@@ -15,44 +16,48 @@ mod two;
 
 use core::cell::UnsafeCell;
 use core::hint::black_box;
+use core::mem::MaybeUninit;
 
 pub use two::Two;
 
-/// A value in static memory, for the entry point.
-pub struct Static<T>(UnsafeCell<T>);
+/// Static memory for a value of the entry point's.
+pub struct Static<T>(UnsafeCell<MaybeUninit<T>>);
 
-// SAFETY: see `lend`.
+// SAFETY: see `make`.
 unsafe impl<T> Sync for Static<T> {}
 
 impl<T> Static<T> {
     /// For a static.
-    pub const fn new(value: T) -> Self {
-        Static(UnsafeCell::new(value))
+    #[expect(clippy::new_without_default, reason = "a static needs a constant")]
+    pub const fn new() -> Self {
+        Static(UnsafeCell::new(MaybeUninit::uninit()))
     }
 
-    /// The value, of whose content the optimiser knows nothing.
+    /// Makes the value in its place. The optimiser knows nothing of its content
+    /// afterwards.
     ///
     /// # Safety
     /// Called once.
     #[expect(clippy::mut_from_ref, reason = "called once")]
-    pub unsafe fn lend(&'static self) -> &'static mut T {
+    #[inline(always)]
+    pub unsafe fn make(&'static self, value: impl FnOnce() -> T) -> &'static mut T {
         // SAFETY: called once, so this is the only reference.
-        black_box(unsafe { &mut *self.0.get() })
+        black_box(unsafe { (*self.0.get()).write(value()) })
     }
 }
 
-/// The entry point of an image: `RUN` gets the value of type `TYPE` in static
-/// memory that `INITIAL` is. And the panic handler that cannot be linked.
+/// The entry point of an image: `RUN` gets the value `INITIAL` of type `TYPE`, made in
+/// static memory. And the panic handler that cannot be linked.
 #[macro_export]
 macro_rules! image {
     ($type:ty = $initial:expr, $run:path) => {
-        static MACHINE: $crate::Static<$type> = $crate::Static::new($initial);
+        static MACHINE: $crate::Static<$type> = $crate::Static::new();
 
         /// Where the image begins; the linker keeps what is reached from here.
         #[unsafe(no_mangle)]
         pub extern "C" fn _start() -> ! {
             // SAFETY: a board starts once.
-            $run(unsafe { MACHINE.lend() })
+            $run(unsafe { MACHINE.make(|| $initial) })
         }
 
         #[panic_handler]

@@ -1,14 +1,14 @@
-//! A configured tunnel's `Datapath` with its routes, a copy of a node's: encapsulate and decapsulate
+//! A configured tunnel's `Datapath` with real links, `Minimal`: encapsulate and decapsulate
 #![no_std]
 #![no_main]
 
-use isatap_core::capacity::Small;
+use isatap_core::capacity::Minimal;
 use isatap_core::configured::ConfiguredInterface;
 use isatap_core::datapath::Datapath;
 use isatap_core::proto41::Outer;
 use size::{board, turn};
 
-type Links = Datapath<ConfiguredInterface<Small>, Small, 1>;
+type Links = Datapath<ConfiguredInterface<Minimal>, Minimal, 1>;
 
 size::image!(Links = Datapath::new(), run);
 

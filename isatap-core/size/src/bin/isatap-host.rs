@@ -1,14 +1,14 @@
-//! An ISATAP host: the router by DNS, addresses, routes and MTU by its advertisements
+//! An ISATAP host, `Minimal`: the router by DNS, addresses, routes and MTU by its advertisements
 #![no_std]
 #![no_main]
 
-use isatap_core::capacity::Small;
+use isatap_core::capacity::Minimal;
 use isatap_core::engine::{Event, Machine as _};
 use isatap_core::isatap::{HostConfig, Resolved};
 use isatap_core::node::IsatapHost;
 use size::{board, turn};
 
-type Host = IsatapHost<Small>;
+type Host = IsatapHost<Minimal>;
 
 size::image!(Host = IsatapHost::host(HostConfig::DEFAULT), run);
 

@@ -1,38 +1,33 @@
-//! A 6rd customer edge by option 212 of DHCP, forwards between its tunnel and a LAN on which others advertise
+//! A 6rd customer edge by option 212 of DHCP, `Minimal`, below a stack that forwards and has the LAN
 #![no_std]
 #![no_main]
 
-use isatap_core::capacity::Small;
+use isatap_core::capacity::Minimal;
 use isatap_core::datapath::Switches;
 use isatap_core::engine::Machine as _;
-use isatap_core::link::NativeLink;
 use isatap_core::node::{Node, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::sixrd::{EdgeConfig, EdgeInterface, SixRdOption};
 use isatap_core::time::Expiry;
-use size::{Two, board, turn};
+use size::{board, turn};
 
-type Edge = Node<Two<EdgeInterface<Small>, NativeLink<Small>>, Small, 2>;
+type Edge = Node<EdgeInterface<Minimal>, Minimal, 1>;
 
 size::image!(Edge = Node::new(NodeConfig::DEFAULT), run);
 
 fn run(node: &'static mut Edge) -> ! {
-    let tunnel = node.add(Two::Tunnel(EdgeInterface::new(EdgeConfig::DEFAULT)), Switches::FORWARDING);
-    let lan = node.add(Two::Lan(NativeLink::new(1500)), Switches::FORWARDING);
-    let (tunnel, lan) = (tunnel.unwrap_or(LinkId::NULL), lan.unwrap_or(LinkId::NULL));
+    let tunnel = node.add(EdgeInterface::new(EdgeConfig::DEFAULT), Switches::FORWARDING).unwrap_or(LinkId::NULL);
     let mut packet = board::buffer();
     loop {
         // A lease of the IPv4 address, with the option.
         if let Ok(option) = SixRdOption::parse(board::setting(&[])) {
-            node.with_interface(board::now(), tunnel, |interface, cx| {
-                if let Two::Tunnel(edge) = interface {
-                    let _ = edge.set_locators(cx, &board::locators(), board::setting(Expiry::NEVER));
-                    let _ = edge.configure_by_dhcp(cx, &option);
-                }
+            node.with_interface(board::now(), tunnel, |edge, cx| {
+                let _ = edge.set_locators(cx, &board::locators(), board::setting(Expiry::NEVER));
+                let _ = edge.configure_by_dhcp(cx, &option);
             });
         }
         turn::serve(node, &mut packet, |_, _, _| {});
-        turn::router(node, lan, &mut packet);
+        turn::host(node, &mut packet);
         board::sleep_until(node.poll_timeout());
     }
 }

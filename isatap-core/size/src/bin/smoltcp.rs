@@ -3,7 +3,6 @@
 #![no_main]
 
 use core::hint::black_box;
-use core::mem::MaybeUninit;
 
 use size::Static;
 use size::board::setting;
@@ -13,23 +12,23 @@ use smoltcp::socket::{icmp, tcp, udp};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, Ipv4Address};
 
-// Written at the start, so that nothing of them is in flash.
-static INTERFACE: Static<MaybeUninit<Interface>> = Static::new(MaybeUninit::uninit());
-static SOCKETS: Static<MaybeUninit<[SocketStorage<'static>; 3]>> = Static::new(MaybeUninit::uninit());
+static INTERFACE: Static<Interface> = Static::new();
+static SOCKETS: Static<[SocketStorage<'static>; 3]> = Static::new();
 
 #[unsafe(no_mangle)]
 pub extern "C" fn _start() -> ! {
-    // SAFETY: a board starts once.
-    let (interface, sockets) = unsafe { (INTERFACE.lend(), SOCKETS.lend()) };
     let mut config = Config::new(EthernetAddress(setting([0; 6])).into());
     config.random_seed = setting(0);
     config.slaac = true;
-    let interface = interface.write(Interface::new(config, &mut Board, now()));
+    // SAFETY: a board starts once.
+    let interface = unsafe { INTERFACE.make(|| Interface::new(config, &mut Board, now())) };
+    // SAFETY: the same.
+    let sockets = unsafe { SOCKETS.make(|| [SocketStorage::EMPTY; 3]) };
     interface.update_ip_addrs(|addresses| {
         let _ = addresses.push(IpCidr::new(IpAddress::Ipv4(Ipv4Address::from_bits(setting(0))), setting(24)));
     });
     let _ = interface.routes_mut().add_default_ipv4_route(Ipv4Address::from_bits(setting(0)));
-    let mut sockets = SocketSet::new(&mut sockets.write([SocketStorage::EMPTY; 3])[..]);
+    let mut sockets = SocketSet::new(&mut sockets[..]);
     let icmp = sockets.add(icmp::Socket::new(
         icmp::PacketBuffer::new(setting(&mut [][..]), setting(&mut [][..])),
         icmp::PacketBuffer::new(setting(&mut [][..]), setting(&mut [][..])),

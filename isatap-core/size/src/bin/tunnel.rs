@@ -1,15 +1,15 @@
-//! A configured tunnel, the default route of this host
+//! A configured tunnel, `Minimal`, the default route of this host
 #![no_std]
 #![no_main]
 
-use isatap_core::capacity::Small;
+use isatap_core::capacity::Minimal;
 use isatap_core::configured::{Config, ConfiguredInterface};
 use isatap_core::datapath::Switches;
 use isatap_core::engine::Machine as _;
 use isatap_core::node::{Node, NodeConfig};
 use size::{board, turn};
 
-type Tunnel = Node<ConfiguredInterface<Small>, Small, 1>;
+type Tunnel = Node<ConfiguredInterface<Minimal>, Minimal, 1>;
 
 size::image!(Tunnel = Node::new(NodeConfig::DEFAULT), run);
 
