@@ -43,7 +43,7 @@ pub trait Capacity: Copy + 'static {
     /// hosts that talk by the router at a time, and room for questions; at
     /// most 65,535. Their memory may be taken when it is first written.
     type CheckedNeighbors: Count;
-    /// Path MTU estimates of one link.
+    /// Path MTU estimates of one link; none: it lets IPv4 routers fragment.
     type PathMtus: Count;
     /// Hosts that wait for a Router Advertisement, and the last ones that got it.
     type Solicitations: Count;
@@ -186,8 +186,9 @@ impl Capacity for Small {
 /// For the smallest flash: one locator, two routers and prefixes, no route table,
 /// and of the [`Parts`] none.
 ///
-/// What a node of this size does without, besides: path MTUs (packets are as
-/// large as the link's MTU says, whatever ICMPv4 errors tell), unreachability
+/// What a node of this size does without, besides: path MTUs (IPv4 routers may
+/// fragment its packets, which are as large as the link's MTU says: the static
+/// MTU of RFC 4213 §3.2.1, `TUN-31`), unreachability
 /// detection of neighbours (`ISA-48`, RFC 4861 §7.3: a router that is silent is
 /// left when its lifetime ends), the preferences of routers (RFC 4191: the first
 /// of the list is used), DNS servers and search domains, members (`SEC-2`), known

@@ -79,7 +79,7 @@ impl<C: Capacity> Context<'_, C> {
     ) -> Result<Outer, DropReason> {
         let underlay = link.underlay();
         let policy = &underlay.policy;
-        let dont_fragment = match mtu::decide(policy.mtu, underlay.path_mtu(destination), packet.len()) {
+        let dont_fragment = match mtu::decide(underlay.mtu_mode(), underlay.path_mtu(destination), packet.len()) {
             // S6R-32: what the node itself says to customers is no exception.
             MtuDecision::Send { dont_fragment } => dont_fragment || link.traits().never_fragments,
             MtuDecision::TooBig { .. } => return Err(DropReason::PacketTooBig),

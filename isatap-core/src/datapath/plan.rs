@@ -151,7 +151,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             {
                 return Err(Refusal::silent(DropReason::BackToSender));
             }
-            let (by_path, never) = mtu::limit(policy.mtu, underlay.path_mtu(destination));
+            let (by_path, never) = mtu::limit(underlay.mtu_mode(), underlay.path_mtu(destination));
             limit = limit.min(by_path);
             // S6R-32
             dont_fragment = never || traits.never_fragments;

@@ -280,7 +280,9 @@ impl<C: Capacity> Link for IsatapLink<C> {
         if self.is_on_link(destination) {
             return Ok(*destination);
         }
-        let router = self.prl.iter().find(|row| row.is_default_router());
+        // NDP-37 [RFC 4861 §6.3.6]: one that does not answer, where none does.
+        let router = self.prl.iter().find(|row| row.is_reachable_default());
+        let router = router.or_else(|| self.prl.iter().find(|row| row.is_default_router()));
         router.map(PotentialRouter::speaks_from).ok_or(DropReason::NoRoute)
     }
 

@@ -59,11 +59,21 @@ pub struct PotentialRouter {
     pub(crate) alive_until: Expiry,
     /// On a node without a route table: until when it is a default router.
     default_until: Expiry,
-    is_default_now: bool,
+    default_router: DefaultRouter,
     /// Its link-local address as it wrote it: the other u bit. `ISA-26`
     pub(crate) other_form: bool,
     pub(crate) told: bool,
     pub(crate) warn_lifetime: bool,
+}
+
+/// What a node without a route table knows of a default router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DefaultRouter {
+    /// It is none.
+    No,
+    Reachable,
+    /// It does not answer: others go before it.
+    Unreachable,
 }
 
 /// TIMER(i) of RFC 5214 §8.3.4.
@@ -98,18 +108,32 @@ impl PotentialRouter {
     /// Whether it is a default router of a node without a route table, as of
     /// the last [`expire_default`](Self::expire_default).
     pub(crate) fn is_default_router(&self) -> bool {
-        self.is_default_now
+        self.default_router != DefaultRouter::No
     }
 
     /// Whether it is a default router, and how long. `NDP-36`
     pub(crate) fn set_default(&mut self, now: Instant, lifetime: Lifetime) {
-        self.is_default_now = !lifetime.is_zero();
+        self.default_router = if lifetime.is_zero() { DefaultRouter::No } else { DefaultRouter::Reachable };
         self.default_until = Expiry::after(now, lifetime);
+    }
+
+    /// Whether it is one, and answers.
+    pub(crate) fn is_reachable_default(&self) -> bool {
+        self.default_router == DefaultRouter::Reachable
+    }
+
+    /// Notes whether it answers. `NDP-37`
+    pub(crate) fn set_unreachable(&mut self, is_unreachable: bool) {
+        if self.is_default_router() {
+            self.default_router = if is_unreachable { DefaultRouter::Unreachable } else { DefaultRouter::Reachable };
+        }
     }
 
     /// Lets time pass up to `now`.
     pub(crate) fn expire_default(&mut self, now: Instant) {
-        self.is_default_now &= !self.default_until.is_due(now);
+        if self.default_until.is_due(now) {
+            self.default_router = DefaultRouter::No;
+        }
     }
 
     /// Whether it is on the list; a row that has left it remembers.
@@ -171,7 +195,7 @@ impl PotentialRouter {
         self.round_pending = false;
         self.timer = Timer::Off;
         self.warn_lifetime = false;
-        self.is_default_now = false;
+        self.default_router = DefaultRouter::No;
     }
 
     /// When there is something to do here, or to send.
@@ -217,7 +241,7 @@ impl Row for PotentialRouter {
         heard_since_asked: false,
         alive_until: Expiry::NEVER,
         default_until: Expiry::NEVER,
-        is_default_now: false,
+        default_router: DefaultRouter::No,
         other_form: false,
         told: false,
         warn_lifetime: false,

@@ -65,8 +65,11 @@ impl<S: Storage<Bucket>> Identifications<S> {
     pub fn next(&mut self, now: Instant, source: Ipv4Addr, destination: Ipv4Addr) -> u16 {
         let [_, _, low @ ..] = self.repeated.to_be_bytes();
         if self.buckets.as_ref().is_empty() {
+            // One counter for all, which begins where nobody knows.
+            let [seed, _] = self.seed;
+            let [.., a, b] = seed.to_be_bytes();
             self.repeated = self.repeated.wrapping_add(1);
-            return u16::from_be_bytes(low);
+            return u16::from_be_bytes(low).wrapping_add(u16::from_be_bytes([a, b]));
         }
         let pair = u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits());
         let [a, b, c, d, e, f, _, _] = siphash(self.seed, pair).to_be_bytes();
@@ -91,9 +94,10 @@ impl<S: Storage<Bucket>> Identifications<S> {
         self.repeated
     }
 
-    /// Whether it is to be told, once, that values were repeated.
-    pub(crate) const fn has_news(&self) -> bool {
-        self.repeated > 0 && !self.is_told
+    /// Whether it is to be told, once, that values were repeated: of who has no
+    /// buckets nothing else is known.
+    pub(crate) fn has_news(&self) -> bool {
+        self.repeated > 0 && !self.is_told && !self.buckets.as_ref().is_empty()
     }
 
     /// It was told.

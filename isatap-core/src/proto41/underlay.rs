@@ -7,7 +7,7 @@ use super::ecn::{EcnMode, TosMode, tos_bits};
 use super::icmp::{TunnelError, TunnelErrorKind};
 use super::mtu::{MtuMode, PathMtus};
 use super::{Marks, Outer};
-use crate::capacity::{Bounded, Capacity, Parts, Vec};
+use crate::capacity::{Bounded, Capacity, Count as _, Parts, Vec};
 use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
 use crate::prefix::{Ipv4Prefix, is_never_unicast};
@@ -324,6 +324,14 @@ impl<C: Capacity> Underlay<C> {
         !is_never_unicast(destination) && !self.excludes(destination)
     }
 
+    /// How the MTU is found. Who has no room for what ICMPv4 errors say of paths
+    /// lets routers fragment: else a narrow path would swallow packets for ever.
+    /// `TUN-31 [RFC 4213 §3.2.1]`
+    #[inline]
+    pub(crate) fn mtu_mode(&self) -> MtuMode {
+        if C::PathMtus::ROWS == 0 { MtuMode::Static(self.policy.mtu.interface_mtu()) } else { self.policy.mtu }
+    }
+
     /// What is known of the IPv4 path MTU toward `destination`, in bytes.
     #[inline]
     #[must_use]
@@ -339,7 +347,7 @@ impl<C: Capacity> Underlay<C> {
     /// `TUN-43`
     pub(crate) fn heeds(&self, error: &TunnelError) -> bool {
         match error.kind {
-            TunnelErrorKind::TooBig { .. } => matches!(self.policy.mtu, MtuMode::Dynamic { .. }),
+            TunnelErrorKind::TooBig { .. } => matches!(self.mtu_mode(), MtuMode::Dynamic { .. }),
             TunnelErrorKind::Unreachable { .. } | TunnelErrorKind::TtlExceeded => true,
             TunnelErrorKind::Ignored => false,
         }

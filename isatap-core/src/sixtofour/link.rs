@@ -24,6 +24,8 @@ pub struct SixToFourLink<C: Capacity> {
     pub(crate) clients: Vec<Ipv4Prefix, C::Members>,
     pub(crate) accept_bogons: bool,
     pub(crate) side: Side,
+    /// The relay that everything else goes to, of who has no route table.
+    pub(crate) gateway: Option<Ipv4Addr>,
     /// The relay of which an answer is waited for. `S64-35`
     pub(crate) probed: Option<Ipv4Addr>,
 }
@@ -46,6 +48,7 @@ impl<C: Capacity> SixToFourLink<C> {
             clients: Bounded::EMPTY,
             accept_bogons,
             side,
+            gateway: None,
             probed: None,
         }
     }
@@ -212,6 +215,15 @@ impl<C: Capacity> Link for SixToFourLink<C> {
 
     fn underlay_mut(&mut self) -> &mut Underlay<C> {
         &mut self.underlay
+    }
+
+    fn next_hop(&self, destination: &Ipv6Addr) -> Result<Ipv6Addr, DropReason> {
+        match embedded_ipv4(destination) {
+            // RTE-10: what no LAN of ours has.
+            Some(site) if self.side == Side::Site && self.owns_ipv4(site) => Err(DropReason::NullRoute),
+            Some(_) => Ok(*destination),
+            None => self.gateway.map(addr::relay).ok_or(DropReason::NoRoute),
+        }
     }
 
     fn permit(

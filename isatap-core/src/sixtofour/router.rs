@@ -14,7 +14,7 @@ use core::net::Ipv4Addr;
 use super::addr::{self, PREFIX};
 use super::ingress;
 use super::link::{Side, SixToFourLink};
-use crate::capacity::{Bounded, Capacity, Parts, Vec};
+use crate::capacity::{Bounded, Capacity, Count as _, Parts, Vec};
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
 use crate::interface::{Context, Control, Delegated, Probe, Received, Told, Tracked, interface};
@@ -317,6 +317,10 @@ impl<C: Capacity> RouterInterface<C> {
     fn sync_routes(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
         let (id, relay, locators) = (cx.id, self.relay(), self.link.locators());
         let active = !locators.is_empty();
+        if C::Routes::ROWS == 0 {
+            self.link.gateway = relay.filter(|_| active);
+            return Ok(());
+        }
         // S64-13: exactly this long. S64-45: not published.
         let on_link = active.then(|| Route::on_link(PREFIX, id, Origin::Automatic));
         // RTE-11: no relay, no route. Native routes are better than this.

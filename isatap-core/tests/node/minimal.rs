@@ -14,6 +14,7 @@ use isatap_core::node::{AnyInterface, AnyNode, Node, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::proto41::Outer;
 use isatap_core::sixrd::{EdgeConfig, EdgeInterface};
+use isatap_core::sixtofour;
 use isatap_core::time::{Duration, Expiry, Instant};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -59,7 +60,10 @@ enum Role {
     Host,
     Tunnel,
     SixRd,
+    SixToFour,
 }
+
+const ROLES: [Role; 4] = [Role::Host, Role::Tunnel, Role::SixRd, Role::SixToFour];
 
 fn node<C: Capacity>(role: Role) -> AnyNode<C, 1> {
     let own = [Locator { address: v4(OWN), subnet_length: 24 }];
@@ -82,6 +86,12 @@ fn node<C: Capacity>(role: Role) -> AnyNode<C, 1> {
         Role::SixRd => {
             add(&mut node, AnyInterface::SixRdEdge(EdgeInterface::new(EdgeConfig::DEFAULT)));
         }
+        Role::SixToFour => {
+            // The addresses here are private ones.
+            let mut config = sixtofour::RouterConfig::DEFAULT;
+            (config.accept_bogons, config.relay) = (true, sixtofour::Relay::Address(v4(ROUTER)));
+            add(&mut node, AnyInterface::SixToFourRouter(sixtofour::RouterInterface::new(config)));
+        }
     }
     node.with_interface(START, LINK, |interface, cx| match interface {
         AnyInterface::IsatapHost(host) => {
@@ -99,6 +109,7 @@ fn node<C: Capacity>(role: Role) -> AnyNode<C, 1> {
             edge.set_locators(cx, &own, Expiry::NEVER).unwrap();
             edge.configure(cx, "2001:db8::/32".parse().unwrap(), 8, [v4("10.0.0.1")].into_iter()).unwrap();
         }
+        AnyInterface::SixToFourRouter(router) => router.set_locators(cx, &own, Expiry::NEVER).unwrap(),
         _ => {}
     });
     node
@@ -232,6 +243,10 @@ fn advertisement(lifetime: u16, valid: u32, flags: u8, mtu: u32) -> Vec<u8> {
 fn stripped(verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::Answer { reason: Some(reason), .. } => Verdict::Drop(reason),
+        // TUN-31: nobody who remembers no path forbids to fragment.
+        Verdict::Tunnel { link, outer } => {
+            Verdict::Tunnel { link, outer: Outer { dont_fragment: false, identification: 0, ..outer } }
+        }
         other => other,
     }
 }
@@ -274,7 +289,9 @@ fn same<A: Capacity, B: Capacity>(role: Role, ops: &[Op]) {
         } else if is_of_loop_checks(&seen.0) {
             assert!(matches!(got.0, Verdict::Drop(_) | Verdict::Tunnel { .. }), "{role:?} {op:?}: {got:?}");
         } else {
-            assert_eq!(stripped(seen.0), got.0, "{role:?} {op:?}");
+            assert_eq!(stripped(seen.0), stripped(got.0), "{role:?} {op:?}");
+            let forbids = matches!(got.0, Verdict::Tunnel { outer, .. } if outer.dont_fragment);
+            assert!(!forbids, "{role:?} {op:?}");
         }
         let solicited = (one.turn(now), other.turn(now));
         assert_eq!(solicited.0, solicited.1, "{role:?} {op:?}");
@@ -288,7 +305,7 @@ proptest! {
     /// Whatever comes, with the smallest capacity as with all parts and tables.
     #[test]
     fn minimal_decides_as_standard_does(
-        role in prop::sample::select(vec![Role::Host, Role::Tunnel, Role::SixRd]),
+        role in prop::sample::select(ROLES.to_vec()),
         ops in prop::collection::vec(op(), 1..80),
     ) {
         same::<Standard, Minimal>(role, &ops);
@@ -296,7 +313,7 @@ proptest! {
 
     #[test]
     fn the_long_way_leads_to_the_same(
-        role in prop::sample::select(vec![Role::Host, Role::Tunnel, Role::SixRd]),
+        role in prop::sample::select(ROLES.to_vec()),
         ops in prop::collection::vec(op(), 1..80),
     ) {
         same::<Standard, TheLongWay>(role, &ops);
@@ -455,4 +472,143 @@ fn s6r_20_a_lan_beside_a_tunnel_without_a_route_table() {
         let refused = matches!(goes(nobodys), Verdict::Answer { reason: Some(DropReason::NullRoute), .. });
         assert!(refused, "{role:?}: {:?}", goes(nobodys));
     }
+}
+
+/// `TUN-31 [RFC 4213 §3.2.1]`: who has no room for path MTUs lets routers
+/// fragment. A path of 576 bytes would else swallow packets for ever.
+#[test]
+fn tun_31_without_path_mtus_routers_may_fragment() {
+    let packet = Inner::new(v6("2001:db8:5::2"), v6("2620:1::1")).len(1280).bytes();
+    let identifications = [(); 3].map(|()| ()).map({
+        let mut tunnel = Told::<Minimal>::new(Role::Tunnel);
+        tunnel.node.reseed([0x1234, 0]);
+        let packet = packet.clone();
+        move |()| match tunnel.send(START, &packet).0 {
+            Verdict::Tunnel { outer, .. } if !outer.dont_fragment => outer.identification,
+            other => panic!("{other:?}"),
+        }
+    });
+    assert_eq!(identifications, [0x1234, 0x1235, 0x1236], "TUN-7: one counter for all");
+    // An ICMPv4 error about it changes nothing, and nothing is told of repeats.
+    let mut tunnel = Told::<Minimal>::new(Role::Tunnel);
+    let quote = super::support::Outer::new(v4(OWN), v4(ROUTER)).around(&packet);
+    let mut message = super::support::icmpv4(3, 4, [0, 0, 2, 64], &quote);
+    let range = 0..message.len();
+    let verdict = tunnel.node.handle_icmpv4(START, &mut PacketMut::new(&mut message, range).unwrap());
+    assert_eq!(verdict, Verdict::Drop(DropReason::IcmpV4Ignored));
+    tunnel.send(START, &packet);
+    tunnel.node.handle_timeout(START, &mut |out: &mut [u8]| out.fill(1));
+    let told: Vec<Event> = std::iter::from_fn(|| tunnel.node.poll_event()).collect();
+    assert!(!told.contains(&Event::IdentificationsRepeated), "{told:?}");
+}
+
+/// [`Minimal`] with unreachability detection.
+#[derive(Clone, Copy, Debug)]
+enum Detecting {}
+
+impl Capacity for Detecting {
+    type Locators = N<1>;
+    type PotentialRouters = N<2>;
+    type Prefixes = N<2>;
+    type Routes = N<0>;
+    type Neighbors = N<4>;
+    type CheckedNeighbors = N<0>;
+    type PathMtus = N<0>;
+    type Solicitations = N<0>;
+    type Answered = N<0>;
+    type DnsServers = N<0>;
+    type SearchDomains = N<0>;
+    type Members = N<0>;
+    type KnownRouters = N<0>;
+    type Addresses = N<3>;
+    type Identifications = N<0>;
+    type Refusals = N<0>;
+    type Tally = u16;
+    type FullTable = ();
+    const PARTS: Parts = Parts::empty();
+}
+
+/// `NDP-37 [RFC 4861 §6.3.6]`: a router that does not answer comes after others,
+/// and is used where there is no other.
+#[test]
+fn ndp_37_without_a_route_table_a_silent_router_comes_last() {
+    let mut node: AnyNode<Detecting, 1> = Node::new(NodeConfig::DEFAULT);
+    node.add(AnyInterface::IsatapHost(HostInterface::new(HostConfig::DEFAULT)), Switches::DEFAULT).unwrap();
+    node.with_interface(START, LINK, |interface, cx| {
+        let AnyInterface::IsatapHost(host) = interface else { panic!() };
+        host.set_locators(cx, &[v4(OWN).into()]).unwrap();
+        host.add_router(cx, v4(ROUTER)).unwrap();
+        host.add_router(cx, v4(SECOND)).unwrap();
+    });
+    let mut host = Told { node, addresses: BTreeSet::new(), mtu: 0, delegated: 0 };
+    host.turn(START);
+    let from = addr::address(&"2001:db8:0:7::/64".parse().unwrap(), v4(OWN)).unwrap();
+    let packet = Inner::new(from, v6("2620:1::1")).bytes();
+    let advertise = |host: &mut Told<Detecting>, now, router: &str| {
+        let body = advertisement(1800, u32::MAX, 0xc0, 1280)[44..].to_vec();
+        let (source, us) = (addr::link_local(v4(router)), addr::link_local(v4(OWN)));
+        let packet = Inner::icmp(source, us, 134, 0, &body).hops(255).bytes();
+        assert!(matches!(host.receive(now, &Outer::new(v4(router), v4(OWN)), &packet).0, Verdict::Consumed { .. }));
+    };
+    let answer = |host: &mut Told<Detecting>, now, router: &str| {
+        let (source, us) = (addr::link_local(v4(router)), addr::link_local(v4(OWN)));
+        // Router and Solicited.
+        let body = [&[0xc0, 0, 0, 0][..], &source.octets()].concat();
+        let packet = Inner::icmp(source, us, 136, 0, &body).hops(255).bytes();
+        host.receive(now, &Outer::new(v4(router), v4(OWN)), &packet).0
+    };
+    advertise(&mut host, START, ROUTER);
+    // The router that is listed first never answers, the other one does.
+    let by = |host: &mut Told<Detecting>, second: u64, answers: bool| {
+        let now = START + Duration::from_secs(second);
+        host.turn(now);
+        if answers {
+            answer(host, now, SECOND);
+        }
+        match host.send(now, &packet).0 {
+            Verdict::Tunnel { outer, .. } => outer.destination,
+            other => panic!("{second}: {other:?}"),
+        }
+    };
+    for second in 0..30 {
+        assert_eq!(by(&mut host, second, false), v4(ROUTER), "{second}: no other");
+    }
+    advertise(&mut host, START + Duration::from_secs(30), SECOND);
+    for second in 30..60 {
+        assert_eq!(by(&mut host, second, true), v4(SECOND), "{second}");
+    }
+    advertise(&mut host, START + Duration::from_secs(60), ROUTER);
+    assert_eq!(by(&mut host, 60, true), v4(ROUTER), "it speaks again");
+}
+
+/// `SEC-1`: the first host that solicits is asked once, and its answer counts.
+#[test]
+fn sec_1_the_first_question_is_not_asked_in_vain() {
+    let us = "131.107.71.209";
+    let mut node: AnyNode<Standard, 1> = Node::new(NodeConfig::DEFAULT);
+    let router = AnyInterface::IsatapRouter(RouterInterface::new(RouterConfig::DEFAULT));
+    node.add(router, Switches::FORWARDING).unwrap();
+    node.with_interface(START, LINK, |interface, cx| {
+        let AnyInterface::IsatapRouter(router) = interface else { panic!() };
+        router.set_locators(cx, &[v4(us).into()]).unwrap();
+        router.publish(cx, PublishedPrefix::new("2001:db8:0:7::/64".parse().unwrap())).unwrap();
+    });
+    let mut router = Told { node, addresses: BTreeSet::new(), mtu: 0, delegated: 0 };
+    router.turn(START);
+    let (host, own) = (addr::link_local(v4(OWN)), addr::link_local(v4(us)));
+    let outer = Outer::new(v4(OWN), v4(us));
+    let ask = Inner::icmp(host, own, 133, 0, &[0; 4]).hops(255).bytes();
+    assert!(matches!(router.receive(START, &outer, &ask).0, Verdict::Consumed { .. }));
+    let mut now = START;
+    while now < START + Duration::from_secs(1) {
+        router.turn(now);
+        let next = router.node.poll_timeout().unwrap();
+        assert!(next > now, "still due");
+        now = next;
+    }
+    // It was asked behind the advertisement.
+    let address = addr::address(&"2001:db8:0:7::/64".parse().unwrap(), v4(OWN)).unwrap();
+    let body = [&[0x40, 0, 0, 0][..], &address.octets()].concat();
+    let answer = Inner::icmp(address, own, 136, 0, &body).hops(255).bytes();
+    assert_eq!(router.receive(now, &outer, &answer).0, Verdict::Consumed { link: LINK });
 }

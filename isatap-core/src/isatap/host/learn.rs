@@ -128,6 +128,7 @@ impl<C: Capacity> HostInterface<C> {
         }
         let leads_on = !ra.router_lifetime().is_zero() || leads_on(cx, addr::embedded_ipv4(&source));
         if let Some(row) = self.link.prl.row_mut(slot) {
+            row.set_unreachable(false);
             row.other_form = source != addr::link_local(row.address());
             // A router with much to say says it in several advertisements
             // [RFC 4861 §6.2.3]: the ones after the first, which answer no

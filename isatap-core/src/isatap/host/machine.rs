@@ -61,9 +61,14 @@ impl<C: Capacity> Control<C> for HostInterface<C> {
                     }
                 }
                 let slot = self.link.prl.slot(flow.outer_source);
-                if let Some(row) = slot.filter(|_| !is_router).and_then(|slot| self.link.prl.row_mut(slot)) {
-                    lost_default |= row.is_default_router();
-                    row.set_default(cx.now, Lifetime::ZERO);
+                if let Some(row) = slot.and_then(|slot| self.link.prl.row_mut(slot)) {
+                    if solicited {
+                        row.set_unreachable(false);
+                    }
+                    if !is_router {
+                        lost_default |= row.is_default_router();
+                        row.set_default(cx.now, Lifetime::ZERO);
+                    }
                 }
                 let slot = slot.filter(|_| lost_default);
                 if let Some(slot) = slot.filter(|_| !leads_on(cx, Some(flow.outer_source))) {
@@ -132,8 +137,7 @@ impl<C: Capacity> Control<C> for HostInterface<C> {
             });
             if let Some(slot) = self.link.prl.slot(unreachable) {
                 if let Some(row) = self.link.prl.row_mut(slot) {
-                    // Without a route table the next one in the list is, until it answers.
-                    row.set_default(now, Lifetime::ZERO);
+                    row.set_unreachable(true);
                 }
                 self.start_round(now, slot, false);
             }

@@ -108,7 +108,9 @@ impl<C: Capacity> RouterInterface<C> {
 
     /// Does what is due for the neighbours.
     pub(super) fn time_neighbors(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        if C::CheckedNeighbors::ROWS > 0 && self.neighbors.handle_timeout(now, self.asks_everybody(), entropy) {
+        // The secret is drawn before the first question, not with it: what was asked without one is forgotten.
+        let may_ask = self.config.check_neighbors != CheckNeighbors::Off;
+        if C::CheckedNeighbors::ROWS > 0 && self.neighbors.handle_timeout(now, may_ask, entropy) {
             Tracked::mark(&mut self.link);
         }
     }
