@@ -13,7 +13,8 @@ use super::{AddressAnswer, Explainer, Reading, Target, TargetError};
 
 /// What a filter lets in: an address of which each part is permitted and none refused.
 ///
-/// The parts are the address itself and every IPv4 address in it. An IPv4-mapped address is the IPv4 address alone.
+/// The parts are the address itself and every IPv4 address in it. An IPv4-mapped address is the IPv4 address alone,
+/// in an address and in a rule; a rule of IPv6 that refuses more than mapped ones (`::/0`) refuses them as well.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// What it permits; without any it permits nothing.
@@ -78,12 +79,16 @@ impl Policy {
     }
 
     fn refusal(&self, address: IpAddr, known: &Known<'_>) -> Option<RefusedAnswer> {
-        if permits(address, known, |part| self.allows(part)) {
+        // A mapped one is not asked about as itself below.
+        let is_refused = self.refuses.iter().any(|rule| rule.is_of(address));
+        if !is_refused && permits(address, known, |part| self.allows(part)) {
             return None;
         }
         let inside = match address {
-            IpAddr::V4(_) => None,
-            IpAddr::V6(address) => embedded_ipv4s(address, known).find(|inside| !self.allows(inside.address.into())),
+            IpAddr::V6(address) if !is_refused => {
+                embedded_ipv4s(address, known).find(|inside| !self.allows(inside.address.into()))
+            }
+            _ => None,
         };
         let part = inside.map_or(address, |inside| inside.address.into());
         Some(RefusedAnswer {
@@ -113,6 +118,9 @@ impl Rule {
             (Rule::Ipv4(prefix), IpAddr::V4(address)) => prefix.contains(address),
             (Rule::Ipv6(prefix), IpAddr::V6(address)) => prefix.contains(&address),
             _ => false,
+            (Rule::Ipv6(prefix), IpAddr::V4(address)) => {
+                prefix.length() >= 96 && prefix.contains(&address.to_ipv6_mapped())
+            }
         }
     }
 }
@@ -216,6 +224,27 @@ mod tests {
     #[test]
     fn what_programs_read_differently_is_refused() {
         for text in [
+    #[test]
+    fn a_mapped_rule_is_one_of_ipv4() {
+        for (rule, matched) in [
+            ("::ffff:10.1.0.1", "10.1.0.1"),
+            ("::ffff:a01:1", "::ffff:10.1.0.1"),
+            ("::ffff:10.1.0.0/112", "10.1.9.9"),
+            ("::ffff:0:0/96", "10.1.9.9"),
+            ("::ffff:0:0/96", "64:ff9b::10.1.9.9"),
+        ] {
+            let refusing = policy(&["public", "10.1.0.0/16", "64:ff9b::/96"], &[rule]);
+            assert!(judged(matched, &refusing).ends_with("is refused."), "{rule}: {matched}");
+            assert_eq!(judged(matched, &policy(&[rule, "64:ff9b::/96"], &[])), "", "{rule}: {matched}");
+        }
+        // No IPv6 address in any text, and no IPv4 address but by one.
+        for (rule, matched) in [("::/0", "::ffff:8.8.8.8"), ("::/64", "::ffff:8.8.8.8"), ("::/0", "2606:4700::1")] {
+            assert!(judged(matched, &policy(&["public"], &[rule])).ends_with("is refused."), "{rule}: {matched}");
+            assert_eq!(judged("8.8.8.8", &policy(&["public"], &[rule])), "", "{rule}");
+        }
+        assert!(!judged("::ffff:10.0.0.1", &policy(&["::/0"], &[])).is_empty(), "what it hides is not permitted");
+    }
+
             "010.010.010.010",
             "0x08080808",
             "134744072",
