@@ -29,6 +29,9 @@ fn ok(target: Target) -> Read {
     Some(Ok(target.into()))
 }
 
+/// Schemes whose URLs all programs connect to the host of: the special ones of the URL standard of WHATWG, but `file`.
+const SCHEMES: [&str; 5] = ["http", "https", "ws", "wss", "ftp"];
+
 /// An address without a port, in brackets or not, with a zone or not.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -76,15 +79,26 @@ fn prefix(text: &str, before: &str, length: &str) -> Read {
     wrong(text, &format!("a prefix length of 0 to {most} was expected behind the slash: {hint}, say"))
 }
 
+/// Whether an address is written as RFC 3986 has it (§3.2.2): IPv6 alone in brackets, no separators in its zone.
+fn is_plain(text: &str, address: IpAddr) -> bool {
+    let is_of_zone = |sign: char| sign.is_ascii_alphanumeric() || "-._~".contains(sign);
+    let (bare, is_bracketed) = match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        Some(inside) => (inside, true),
+        None => (text, false),
+    };
+    bare.split_once('%').is_none_or(|(_, zone)| zone.chars().all(is_of_zone)) && !(is_bracketed && address.is_ipv4())
+}
+
 /// `fe80::1`, `[::1]:80`, `10.0.0.1:80`.
 fn with_port(text: &str) -> Read {
+    let of = |text, address| Reading { is_plain: is_plain(text, address), ..Target::Address(address).into() };
     if let Some(address) = address(text) {
-        return ok(Target::Address(address));
+        return Some(Ok(of(text, address)));
     }
     let (host, port) = text.rsplit_once(':')?;
     let is_bracketed = host.starts_with('[') && host.ends_with(']');
     let mut reading = match address(host) {
-        Some(address) if is_bracketed || address.is_ipv4() => Target::Address(address).into(),
+        Some(address) if is_bracketed || address.is_ipv4() => of(host, address),
         _ if host.contains(':') => return None,
         _ => match inet_aton(host)? {
             Ok(reading) => reading,
@@ -167,8 +181,12 @@ fn bad_part(text: &str, part: &str) -> Read {
 
 /// The host of `http://user:password@host:80/path`.
 fn url(text: &str) -> Read {
-    let (_, rest) = text.split_once("://").unwrap_or(("", text.trim_start_matches(['/', '\\'])));
-    let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or("");
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, text.trim_start_matches(['/', '\\'])),
+    };
+    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
+    let (authority, behind) = rest.split_at_checked(end).unwrap_or((rest, ""));
     let (user, host) = match authority.rsplit_once('@') {
         Some((user, host)) => (Some(user), host),
         None => (None, authority),
@@ -203,7 +221,12 @@ fn url(text: &str) -> Read {
     }
     reading.notes.splice(0..0, notes);
     let has_odd_signs = text.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control());
+    let has_usual_scheme = scheme.is_none_or(|scheme| SCHEMES.iter().any(|usual| scheme.eq_ignore_ascii_case(usual)));
+    // To some, the host ends at a slash only.
+    let has_late_user = !behind.starts_with('/') && behind.contains('@');
+    let is_bare_ipv6 = matches!(reading.target, Target::Address(IpAddr::V6(_))) && !host.starts_with('[');
     reading.is_plain &= user.is_none() && !is_decoded && bare == host && !has_odd_signs;
+    reading.is_plain &= has_usual_scheme && !has_late_user && !is_bare_ipv6;
     Some(Ok(reading))
 }
 

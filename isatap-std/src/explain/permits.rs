@@ -51,8 +51,9 @@ pub struct RefusedAnswer {
 impl Explainer {
     /// What the address in a text is, and whether `policy` lets it in.
     ///
-    /// A text of which programs make different addresses (`010.0.0.1`, `http://8.8.8.8\@127.0.0.1/`), or which is a
-    /// name to others, is refused, whatever it is here. Whoever connects has to use the address of the answer.
+    /// A text of which programs make different addresses (`010.0.0.1`, `http://8.8.8.8\@127.0.0.1/`), which is a
+    /// name to others, or a URL that need not be fetched from its host (`file://8.8.8.8/etc/passwd`) is refused,
+    /// whatever it is here. Whoever connects has to use the address of the answer.
     ///
     /// # Errors
     /// The text is no address. No file is looked at and no name looked up.
@@ -117,10 +118,10 @@ impl Rule {
             (Rule::Public, address) => is_public(address),
             (Rule::Ipv4(prefix), IpAddr::V4(address)) => prefix.contains(address),
             (Rule::Ipv6(prefix), IpAddr::V6(address)) => prefix.contains(&address),
-            _ => false,
             (Rule::Ipv6(prefix), IpAddr::V4(address)) => {
                 prefix.length() >= 96 && prefix.contains(&address.to_ipv6_mapped())
             }
+            _ => false,
         }
     }
 }
@@ -188,6 +189,9 @@ mod tests {
         {
             assert_eq!(judged(text, &public), "", "{text}");
         }
+        for text in ["HTTPS://[2606:4700::1]:443/?a=b@c#d@e", "http://8.8.8.8?a=b", "ws://8.8.8.8#a", "//8.8.8.8/a:b"] {
+            assert_eq!(judged(text, &public), "", "{text}");
+        }
         for (text, reason) in [
             ("10.0.0.1", "10.0.0.1: Private: unique within one site only. [RFC 1918 §3]"),
             ("::ffff:127.0.0.1", "127.0.0.1 (ipv4-mapped): Loopback: this host. [RFC 1122 §3.2.1.3]"),
@@ -220,10 +224,6 @@ mod tests {
         assert_eq!(judged("8.8.8.8", &policy(&["public"], &["public"])), "8.8.8.8: public is refused.");
     }
 
-    /// Each of these is 8.8.8.8, or some other public address, to one program and not to all.
-    #[test]
-    fn what_programs_read_differently_is_refused() {
-        for text in [
     #[test]
     fn a_mapped_rule_is_one_of_ipv4() {
         for (rule, matched) in [
@@ -245,6 +245,10 @@ mod tests {
         assert!(!judged("::ffff:10.0.0.1", &policy(&["::/0"], &[])).is_empty(), "what it hides is not permitted");
     }
 
+    /// Each of these is 8.8.8.8, or some other public address, to one program and not to all.
+    #[test]
+    fn what_programs_read_differently_is_refused() {
+        for text in [
             "010.010.010.010",
             "0x08080808",
             "134744072",
@@ -254,6 +258,23 @@ mod tests {
             "http://127.0.0.1 @8.8.8.8/",
             "http://8.8.8.8./",
             "http://8.8.8.8.:80/",
+            "http://8.8.8.8#@127.0.0.1/",
+            "http://8.8.8.8?@127.0.0.1/",
+            "http://8.8.8.8:80?a=/@127.0.0.1/",
+            "127.0.0.1/://8.8.8.8/",
+            "127.0.0.1?://8.8.8.8/",
+            "127.0.0.1://8.8.8.8/",
+            "localhost://8.8.8.8/",
+            "://8.8.8.8/",
+            "file://8.8.8.8/etc/passwd",
+            "http://2606:4700::1/",
+            "http://[8.8.8.8]/",
+            "http://[8.8.8.8]:80/",
+            "[8.8.8.8]",
+            "[8.8.8.8]:80",
+            "2606:4700::1%@127.0.0.1",
+            "2606:4700::1%#",
+            "[2606:4700::1%]@127.0.0.1:80]",
             "http://%38.8.8.8/",
             "http://８.8.8.8/",
             "\\\\8.8.8.8\\share",
@@ -267,6 +288,7 @@ mod tests {
         for text in [
             "",
             "http://[2606:4700:.:1]:80/",
+            "http://[2606:4700::1%1?]/",
             "example.com",
             "http://example.com/",
             "http://8.8.8.8\t/",
@@ -289,16 +311,27 @@ mod tests {
         assert_eq!("8.8.8.8".parse(), "8.8.8.8/32".parse::<Rule>());
         assert_eq!("::1".parse(), "::1/128".parse::<Rule>());
     }
-    /// The only host of a text by a strict reading: `host`, `host:port`, `scheme://host:port/…`.
+    /// The only host of a text by a strict reading: `host`, `host:port`, `http://host:port/…`.
     fn strict(text: &str) -> Option<IpAddr> {
-        let rest = text.split_once("//").map_or(text, |(_, rest)| rest);
-        let authority = rest.split(['/', '?', '#']).next()?;
-        let host = match authority.strip_prefix('[') {
-            Some(inside) => inside.split_once(']')?.0,
-            None if authority.matches(':').count() == 1 => authority.split(':').next()?,
-            None => authority,
+        let url = text.strip_prefix("http://").or_else(|| text.strip_prefix("//"));
+        let authority = match url {
+            None => text,
+            Some(url) if !url.contains('@') => url.split(['/', '?', '#']).next()?,
+            // To some, a host ends at a slash only, and a user stands in front of an @.
+            Some(url) => url.split('/').next().filter(|authority| !authority.contains(['@', '?', '#']))?,
         };
-        host.split('%').next()?.parse().ok()
+        let (host, is_bracketed) = match authority.strip_prefix('[') {
+            Some(inside) => (inside.split_once(']')?.0, true),
+            None if authority.matches(':').count() == 1 => (authority.split(':').next()?, false),
+            None => (authority, false),
+        };
+        let (address, zone) = host.split_once('%').unwrap_or((host, ""));
+        let is_usual = |address: &IpAddr| match address {
+            IpAddr::V4(_) => !is_bracketed,
+            IpAddr::V6(_) => is_bracketed || url.is_none(),
+        };
+        let address = address.parse().ok().filter(is_usual)?;
+        zone.bytes().all(|sign| sign.is_ascii_alphanumeric() || sign == b'.').then_some(address)
     }
 
     proptest! {
@@ -306,7 +339,7 @@ mod tests {
 
         #[test]
         fn what_is_permitted_is_public_and_reads_the_same_strictly(pieces in prop::collection::vec(prop::sample::select(vec![
-            "http://", "//", "8.8.8.8", "127.0.0.1", "2606:4700::1", "::ffff:10.0.0.1", "[", "]", "@", "\\", "#", "?", ":", ":80",
+            "http://", "//", "://", "8.8.8.8", "127.0.0.1", "2606:4700::1", "::ffff:10.0.0.1", "[", "]", "@", "\\", "#", "?", ":", ":80",
             "/", "%", "%2e", "%40", ".", " ", "\t", "0x7f", "010", "1", "a", "s4.ipv6-literal.net", ".in-addr.arpa", "８",
         ]), 1..7)) {
             let text = pieces.concat();
