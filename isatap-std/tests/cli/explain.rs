@@ -115,6 +115,15 @@ fn a_filter_tells_by_its_exit_status() {
     {
         assert_eq!(status(wrong, ""), (1, vec![]), "{wrong:?}");
     }
+    // A user's text that is an option to us, even without `--` in front of it.
+    for hostile in [&["--help"][..], &["-h"], &["8.8.8.8", "--help"], &["--permits=0.0.0.0/0", "127.0.0.1"], &["-V"]] {
+        let output = explain(&[&["--permits", "public"], hostile].concat(), "");
+        assert_eq!(output.status.code(), Some(1), "{hostile:?}");
+        let joined = explain(&[&["--permits=public"], hostile].concat(), "");
+        assert_eq!(joined.status.code(), Some(1), "{hostile:?}");
+        assert_eq!(status(&["public", "--", hostile[0]], "").0, i32::from(hostile[0] != "8.8.8.8"), "{hostile:?}");
+    }
+    assert_eq!(explain(&["--help", "--", "--permits"], "").status.code(), Some(0));
     let text = String::from_utf8(explain(&["--permits", "public", "::ffff:10.0.0.1", "8.8.8.8"], "").stdout).unwrap();
     assert!(text.contains("\n  permits no, 10.0.0.1 (ipv4-mapped): Private"), "{text}");
     assert!(text.contains("8.8.8.8\n  permits yes\n"), "{text}");

@@ -1,6 +1,7 @@
 //! What becomes of the tool where a stream that it writes to is closed or its disk is full.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -105,6 +106,16 @@ fn each_answer(mut each: impl FnMut(&str)) {
         "teredo client --help",
         "explain ::1",
         "explain -j ::1",
+        "explain --permits public 8.8.8.8",
+        "explain --permits public 127.0.0.1",
+        "explain --permits public 8.8.8.8 127.0.0.1 8.8.4.4",
+        "explain -j --permits public 127.0.0.1 8.8.8.8",
+        "explain -j --permits public 8.8.8.8 example.com",
+        "explain --permits public --help",
+        &format!("plan {} --for iproute2", links.path()),
+        &format!("plan -j {} --for iproute2", links.path()),
+        "plan --list",
+        "config reference",
         &format!("explain {capture}"),
         "check --reasons",
         "check -j --reasons",
@@ -137,12 +148,47 @@ fn an_answer_on_a_full_disk_is_an_error_with_status_2() {
     });
 }
 
+/// So a script that looks at the status may look at a part of the text: `isatap check FILE | grep -q`.
 #[test]
-fn an_answer_that_nobody_reads_any_more_ends_quietly() {
+fn an_answer_that_nobody_reads_any_more_ends_quietly_with_its_status() {
+    let mut seen = [0; 4];
     each_answer(|arguments| {
+        let read = run(arguments, Stdio::piped(), Stdio::piped()).status.code().unwrap();
+        seen[usize::try_from(read).unwrap()] += 1;
         let output = run(arguments, closed(), Stdio::piped());
         let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), error.as_str()), (Some(0), ""), "{arguments}");
-        assert_eq!(run(arguments, closed(), closed()).status.code(), Some(0), "{arguments}");
+        assert_eq!(output.status.code(), Some(read), "{arguments}: {error}");
+        assert_eq!(error.is_empty(), read != 1, "{arguments}: {error}");
+        assert_eq!(run(arguments, closed(), closed()).status.code(), Some(read), "{arguments}");
     });
+    assert!(seen[0] > 0 && seen[1] > 0 && seen[3] > 5, "{seen:?}");
+}
+
+/// Nor does one of no end go on for nobody, or end as if all of it had been judged.
+#[test]
+fn a_stream_of_verdicts_that_nobody_reads_any_more_ends_with_status_2() {
+    let capture = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/cs0.pcap")).unwrap();
+    let (header, packet) = capture.split_at(24);
+    for (arguments, begin, again) in [
+        ("explain --permits public -", &b""[..], &b"8.8.8.8\n"[..]),
+        ("explain --permits public 8.8.8.8 -", b"", b"127.0.0.1\n"),
+        ("check --link isatap --local 10.0.0.2 --router 10.0.0.1 -", header, packet),
+    ] {
+        let (input, mut feed) = std::io::pipe().unwrap();
+        feed.write_all(begin).unwrap();
+        let feeder = std::thread::spawn({
+            let again = again.to_vec();
+            move || while feed.write_all(&again).is_ok() {}
+        });
+        let output = Command::new(env!("CARGO_BIN_EXE_isatap"))
+            .args(arguments.split_whitespace())
+            .stdin(input)
+            .stdout(closed())
+            .output()
+            .unwrap();
+        feeder.join().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {error}");
+        assert_eq!(error, "isatap: cannot write the answer to standard output: nobody reads it any more\n");
+    }
 }

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::captures;
 use crate::exit::{Failure, Status};
 use crate::links::Links;
-use crate::output;
+use crate::output::{self, Unread};
 
 /// Show which packets of a capture a node with these links would accept.
 ///
@@ -122,8 +122,8 @@ fn is_capture(file: &Path) -> bool {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
-    let mut out = io::BufWriter::new(output::answer());
     if args.reasons {
+        let mut out = io::BufWriter::new(output::answer());
         reasons(&mut out, args.json)?;
         out.flush()?;
         return Ok(Status::Done);
@@ -133,6 +133,9 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let Some(path) = &files.capture else {
         return Err(Failure::Usage("check needs a capture: add a pcap or pcapng file, or - for standard input".into()));
     };
+    // A capture that is still being taken may have no end.
+    let unread = if path.as_os_str() == "-" { Unread::Fail } else { Unread::GoOn };
+    let mut out = io::BufWriter::new(output::answer_until(unread));
     let mut printer = Printer { json: args.json, colour: output::colour(args.json) };
     let mut summary = Summary::default();
     let result = captures::each(path, |frame, packet| {

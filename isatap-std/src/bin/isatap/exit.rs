@@ -11,7 +11,7 @@ use isatap_std::advice;
 use isatap_std::error::Problem;
 use isatap_std::spec::RANGES;
 
-use crate::output;
+use crate::{explain, output};
 
 /// How a subcommand ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(crate) enum Failure {
     Mistakes(Vec<Problem>),
     /// The kernel or a peer refused: 2.
     Refused(String),
-    /// Standard output could not be written: 2, or 0 when nobody reads it.
+    /// Standard output could not be written: 2, or 0 where [`Unread::End`](output::Unread) says so.
     Output(io::Error),
 }
 
@@ -61,7 +61,7 @@ impl Failure {
     /// Tells the user, and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
         if matches!(self, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
-            // Whoever reads the answer has seen enough: `isatap lab | head`.
+            // Whoever reads the answer has seen enough: `isatap monitor | head`.
             return Status::Done.into();
         }
         self.lines().iter().for_each(output::say);
@@ -96,6 +96,10 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
             let text = error.render();
             let text = if output::colour(false) { text.ansi().to_string() } else { text.to_string() };
             match write!(out, "{text}").and_then(|()| out.flush()) {
+                // A user's text may have asked for this.
+                Ok(()) if explain::asks_a_filter() => {
+                    Failure::Usage("no address was judged: write -- in front of the addresses".to_owned()).report()
+                }
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => Failure::Output(error).report(),
             }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 
+use clap::ArgAction;
 use isatap_core::embedded::Nat64Prefix;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_std::capture::Reader;
@@ -15,7 +16,7 @@ use serde::Serialize;
 
 use crate::captures;
 use crate::exit::{Failure, Status};
-use crate::output;
+use crate::output::{self, Unread};
 
 /// Say what an address, a prefix or a packet is, and what is hidden in it.
 ///
@@ -28,7 +29,7 @@ use crate::output;
 /// With `--permits` it answers for a filter: each TARGET, or line of standard
 /// input, is an address, and gets one answer, at once. The exit status is 0
 /// when all are permitted, 3 when one is refused, 1 when one is no address or
-/// there is none.
+/// there is none. Write `--` in front of addresses that come from others.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// What to explain.
@@ -48,7 +49,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "V4|PREFIX/48")]
     direct_access: Vec<DirectAccess>,
     /// Tell whether a filter permits each address and every IPv4 address in it: `public`, addresses, prefixes.
-    #[arg(long, value_name = "RULE[,RULE…]", value_delimiter = ',', conflicts_with = "direct_access")]
+    #[arg(long, value_name = "RULE[,RULE…]", value_delimiter = ',', num_args = 1, action = ArgAction::Set)]
+    #[arg(conflicts_with = "direct_access")]
     permits: Vec<Rule>,
     /// Refuse these, whatever --permits says, such as public addresses of your own.
     #[arg(long, value_name = "RULE[,RULE…]", value_delimiter = ',', requires = "permits")]
@@ -61,17 +63,29 @@ fn nat64_prefix(text: &str) -> Result<Nat64Prefix, String> {
         .ok_or_else(|| "a translator's prefix has 32, 40, 48, 56, 64 or 96 bits, and zeros in bits 64 to 71".to_owned())
 }
 
+/// Whether the command line, however wrong, asks a filter: `--help` permits nothing.
+pub(crate) fn asks_a_filter() -> bool {
+    let arguments = std::env::args_os().filter_map(|argument| argument.into_string().ok());
+    arguments.take_while(|argument| argument != "--").any(|argument| argument.split('=').next() == Some("--permits"))
+}
+
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let of_servers = args.direct_access.iter().filter_map(DirectAccess::nat64);
     let nat64 = args.nat64.iter().copied().chain(of_servers).collect();
     let explainer = Explainer { nat64, sixrd: args.sixrd.clone() };
+    let policy =
+        (!args.permits.is_empty()).then(|| Policy { permits: args.permits.clone(), refuses: args.refuses.clone() });
+    let unread = match &policy {
+        None => Unread::End,
+        Some(_) if args.targets.iter().any(|target| target == "-") => Unread::Fail,
+        Some(_) => Unread::GoOn,
+    };
     let mut printer = Printer {
         json: args.json,
         colour: output::colour(args.json),
-        out: io::BufWriter::new(output::answer()),
+        out: io::BufWriter::new(output::answer_until(unread)),
         explainer,
-        policy: (!args.permits.is_empty())
-            .then(|| Policy { permits: args.permits.clone(), refuses: args.refuses.clone() }),
+        policy,
         judged: 0,
         refused: false,
         packets: 0,

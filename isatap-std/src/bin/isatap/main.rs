@@ -117,7 +117,8 @@ const GROUPS: [(&str, &[&str]); 4] = [
 /// How the tool ends.
 const AFTER: &str = "\
 Exit status: 0 done; 1 wrong options or a mistake in a file; 2 refused by the kernel or a peer, or \
-no daemon runs; 3 a check found something (check, doctor, config check, lab, plan, teredo qualify).
+no daemon runs; 3 a check found something (check, doctor, config check, lab, plan, teredo qualify),
+or a filter refused an address (explain --permits).
 
 isatap COMMAND --help says more. JSON is one object a line; isatap-std/docs/json.md lists the keys.";
 

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     if watch.is_idle() {
         say(format_args!("no daemon runs here yet, by {}: waiting for one", runtime.path().display()));
     }
-    let mut out = output::answer();
+    let mut out = output::answer_until(output::Unread::End);
     while let Some(heard) = watch.next(&mut signals)? {
         for heard in heard {
             match heard {

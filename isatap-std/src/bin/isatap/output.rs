@@ -3,7 +3,7 @@
 //!
 //! | the stream is | standard output | standard error |
 //! | --- | --- | --- |
-//! | a pipe that nobody reads any more | the command ends with status 0 | as if it were written |
+//! | a pipe that nobody reads any more | as if it were written, unless there is no end to it: see [`Unread`] | as if it were written |
 //! | on a full disk, or fails otherwise | the command ends with status 2 | as if it were written |
 //!
 //! A daemon goes on whatever becomes of them.
@@ -11,11 +11,58 @@
 
 use clap::ColorChoice;
 use std::fmt::Display;
-use std::io::{self, IsTerminal, StdoutLock, Write};
+use std::io::{self, ErrorKind, IsTerminal, StdoutLock, Write};
 
 /// For the answer. What fails is a [`Failure::Output`](crate::exit::Failure::Output).
-pub(crate) fn answer() -> StdoutLock<'static> {
-    io::stdout().lock()
+pub(crate) fn answer() -> Answer {
+    answer_until(Unread::GoOn)
+}
+
+/// For an answer that may have no end.
+pub(crate) fn answer_until(unread: Unread) -> Answer {
+    Answer { out: io::stdout().lock(), unread }
+}
+
+/// What a command does once nobody reads its answer any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unread {
+    /// It goes on, as its exit status is an answer too: `isatap check FILE | head`.
+    GoOn,
+    /// It ends with status 0: `isatap monitor | head`.
+    End,
+    /// It ends with status 2: its status would be an answer, and its input may have no end.
+    Fail,
+}
+
+/// Standard output.
+pub(crate) struct Answer {
+    out: StdoutLock<'static>,
+    unread: Unread,
+}
+
+impl Answer {
+    /// What a write comes to, where one that nobody reads comes to `unread`.
+    fn outcome<T>(&self, result: io::Result<T>, unread: T) -> io::Result<T> {
+        match (result, self.unread) {
+            (Err(error), Unread::GoOn) if error.kind() == ErrorKind::BrokenPipe => Ok(unread),
+            (Err(error), Unread::Fail) if error.kind() == ErrorKind::BrokenPipe => {
+                Err(io::Error::other("nobody reads it any more"))
+            }
+            (result, _) => result,
+        }
+    }
+}
+
+impl Write for Answer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.out.write(bytes);
+        self.outcome(result, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.out.flush();
+        self.outcome(result, ())
+    }
 }
 
 /// What `--color` can be.
