@@ -116,6 +116,7 @@ fn each_answer(mut each: impl FnMut(&str)) {
         &format!("plan -j {} --for iproute2", links.path()),
         "plan --list",
         "config reference",
+        "explain ::1 x ::2",
         &format!("explain {capture}"),
         "check --reasons",
         "check -j --reasons",

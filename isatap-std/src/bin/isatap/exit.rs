@@ -58,9 +58,14 @@ impl Failure {
         }
     }
 
+    /// Whether nobody reads the answer any more.
+    pub(crate) fn is_unread(&self) -> bool {
+        matches!(self, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// Tells the user, and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
-        if matches!(self, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+        if self.is_unread() {
             // Whoever reads the answer has seen enough: `isatap monitor | head`.
             return Status::Done.into();
         }

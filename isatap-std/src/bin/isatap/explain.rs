@@ -91,26 +91,16 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         packets: 0,
         last_error: None,
     };
-    for server in &args.direct_access {
-        printer.answer(&server.answer())?;
-    }
-    for target in &args.targets {
-        match (&printer.policy, target.as_str()) {
-            (Some(_), "-") => printer.judge_lines()?,
-            (Some(_), text) => printer.judge(text)?,
-            (None, "-") => printer.standard_input()?,
-            (None, text) => printer.argument(text)?,
-        }
-    }
-    printer.out.flush()?;
-    match printer.last_error {
+    match (printer.answer_all(args), printer.last_error) {
         // One line is on standard error already for each but the last.
-        Some(error) => Err(Failure::Usage(error)),
+        (Ok(()), Some(error)) => Err(Failure::Usage(error)),
+        (Err(failure), Some(error)) if failure.is_unread() => Err(Failure::Usage(error)),
+        (Err(failure), _) => Err(failure),
         // A name without addresses is not permitted.
-        None if printer.policy.is_some() && printer.judged == 0 => {
+        (Ok(()), None) if printer.policy.is_some() && printer.judged == 0 => {
             Err(Failure::Usage("no address to judge: standard input is empty".to_owned()))
         }
-        None => Ok(if printer.refused { Status::Problems } else { Status::Done }),
+        (Ok(()), None) => Ok(if printer.refused { Status::Problems } else { Status::Done }),
     }
 }
 
@@ -132,6 +122,21 @@ struct Printer<W: Write> {
 }
 
 impl<W: Write> Printer<W> {
+    fn answer_all(&mut self, args: &Args) -> Result<(), Failure> {
+        for server in &args.direct_access {
+            self.answer(&server.answer())?;
+        }
+        for target in &args.targets {
+            match (&self.policy, target.as_str()) {
+                (Some(_), "-") => self.judge_lines()?,
+                (Some(_), text) => self.judge(text)?,
+                (None, "-") => self.standard_input()?,
+                (None, text) => self.argument(text)?,
+            }
+        }
+        Ok(self.out.flush()?)
+    }
+
     /// One address a line, whatever else the line could be.
     fn judge_lines(&mut self) -> Result<(), Failure> {
         for line in io::stdin().lock().split(b'\n') {
