@@ -14,9 +14,9 @@ import stack
 # Bytes: the goal in flash, what is reached there, and how deep the stack is. The latter two are ceilings: a little above
 # what was measured last, to be lowered with it.
 ROWS = {
-    "datapath": (6_000, 7_980, 1_030),
+    "datapath": (6_000, 8_030, 1_040),
     "tunnel": (9_000, 14_280, 2_730),
-    "sixrd": (12_000, 16_980, 1_890),
+    "sixrd": (12_000, 18_900, 1_890),
     "sixrd-router": (None, 28_450, 3_930),
     "isatap-host": (20_000, 25_300, 2_700),
     "isatap-host-small": (None, 47_100, 4_880),

@@ -193,11 +193,11 @@ impl Capacity for Small {
 /// left when its lifetime ends), the preferences of routers (RFC 4191: the first
 /// of the list is used), DNS servers and search domains, members (`SEC-2`), known
 /// routers (`SEC-4`) and Identifications that are counted by pair (`TUN-7`: one
-/// counter for all). Whatever a peer must be refused for is refused as anywhere
-/// else: a property test holds it against [`Standard`].
+/// counter for all). Whatever else a peer must be refused for is refused as
+/// anywhere: a property test holds it against [`Standard`].
 ///
-/// Take it for what has one link and does not forward. A router takes
-/// [`MinimalRouter`]. Who needs one thing more writes a capacity of his own with
+/// Take it for what has one link and does not forward, by itself or by the stack
+/// above it. A router takes [`MinimalRouter`]. Who needs one thing more writes a capacity of his own with
 /// that part, or rows for that table.
 #[derive(Clone, Copy, Debug)]
 pub enum Minimal {}
@@ -228,7 +228,8 @@ impl Capacity for Minimal {
 /// errors and the checks against routing loops, which who forwards has to have.
 ///
 /// What it does without, besides: asking whether neighbours are there (`SEC-1`,
-/// whatever the configuration says), telling hosts that did not ask of changes
+/// whatever the configuration says, so that a neighbour who is not is not
+/// refused), telling hosts that did not ask of changes
 /// and of its end (`ISA-56`, `NDP-42`; they hear when they ask again). Its
 /// upstream router is the [gateway](crate::link::NativeLink::set_gateway) of the
 /// native link, and it offers itself as a default router where

@@ -251,7 +251,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     #[inline]
     fn offer(&self, only: Option<LinkId>, flow: &Flow) -> Result<Offered, DropReason> {
         let mut refused = None;
-        let is_compatible = C::PARTS.contains(Parts::COMPATIBLE) && flow.is_compatible();
+        let is_compatible = flow.is_compatible();
         let is_asked = |id, port: &Port<I>| {
             only.is_none_or(|only| only == id) && (!is_compatible || port.interface.link().traits().compatible_sources)
         };

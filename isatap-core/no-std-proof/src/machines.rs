@@ -94,7 +94,7 @@ fn host_inputs(host: &mut IsatapHost<Small>, u: &Unknown) {
     keep(host.addresses().count());
     keep(host.with_interface(u.now(), u.link(), |host, cx| {
         host.remove_router(cx, any(Ipv4Addr::LOCALHOST));
-        host.set_default_router(any(Ipv4Addr::LOCALHOST), any(true));
+        host.set_default_router(cx, any(Ipv4Addr::LOCALHOST), any(true));
         host.solicit_routers(cx);
         keep(host.add_on_link_prefix(cx, any(Ipv6Prefix::LINK_LOCAL)));
         keep(host.addresses().count());

@@ -33,6 +33,7 @@ use crate::nd::learned::{DnsServer, LinkParameters, SearchDomain, TimedRow, Time
 use crate::nd::neighbor::Neighbors;
 use crate::nd::option::{PrefixFlags, PrefixInformation};
 use crate::prefix::{Ipv6Prefix, is_never_unicast};
+use crate::route::Origin;
 use crate::time::{Expiry, Instant, Lifetime};
 
 pub use config::{HostConfig, LinkLocal, SolicitDestination};
@@ -191,10 +192,20 @@ impl<C: Capacity> HostInterface<C> {
     }
 
     /// `ISA-45`: whether a listed router may be a default router and set link
-    /// parameters. Holds while it is listed.
-    pub fn set_default_router(&mut self, address: Ipv4Addr, allowed: bool) {
-        if let Some(row) = self.link.prl.slot(address).and_then(|slot| self.link.prl.row_mut(slot)) {
-            row.no_default = !allowed;
+    /// parameters. Holds while it is listed; one that is used so is no longer,
+    /// where it may not.
+    pub fn set_default_router(&mut self, cx: &mut Context<'_, C>, address: Ipv4Addr, allowed: bool) {
+        let Some(row) = self.link.prl.slot(address).and_then(|slot| self.link.prl.row_mut(slot)) else { return };
+        row.no_default = !allowed;
+        if !allowed {
+            row.set_default(cx.now, Lifetime::ZERO);
+            let (link, forms) = (cx.id, [addr::link_local(address), addr::other_link_local(address)]);
+            cx.routes.remove_if(|route| {
+                route.link == link
+                    && route.origin == Origin::Advertised
+                    && route.prefix.is_default()
+                    && route.next_hop.is_some_and(|next_hop| forms.contains(&next_hop))
+            });
         }
     }
 

@@ -258,11 +258,23 @@ fn isa_44_ndp_30_an_advertisement_to_this_host_or_to_all_nodes() {
 }
 
 #[test]
+fn isa_45_a_default_router_that_may_be_one_no_longer_is_none_at_once() {
+    let mut host = host(by_address(), &["10.0.0.2"], Dice::Middle);
+    host.router("10.0.0.1");
+    host.hear("10.0.0.1", "10.0.0.2", 1800, &[pio("2001:db8:0:7::/64", SLAAC, 86400, 14400)]);
+    let has_default = |host: &Host| host.machine.routes().any(|route| route.prefix.is_default());
+    assert!(has_default(&host));
+    host.machine.with_interface(host.now, LINK, |h, cx| h.set_default_router(cx, v4("10.0.0.1"), false)).unwrap();
+    assert!(!has_default(&host));
+    assert!(host.has_address("2001:db8:0:7:0:5efe:a00:2"), "what else it said stays");
+}
+
+#[test]
 fn isa_45_an_entry_that_may_not_be_a_default_router() {
     let mut host = host(by_address(), &["10.0.0.2"], Dice::Middle);
     host.router("10.0.0.1");
     let allow = |host: &mut Host, allowed| {
-        host.machine.with_interface(host.now, LINK, |h, _| h.set_default_router(v4("10.0.0.1"), allowed)).unwrap();
+        host.machine.with_interface(host.now, LINK, |h, cx| h.set_default_router(cx, v4("10.0.0.1"), allowed)).unwrap();
     };
     allow(&mut host, false);
     let options = [

@@ -169,7 +169,7 @@ impl<C: Capacity> Role<C> for HostInterface<C> {
                 host.routers_resolved(cx, Err(failure))
             }
             Command::Default(number, allowed) => {
-                host.set_default_router(v4(IPV4[*number]), *allowed);
+                host.set_default_router(cx, v4(IPV4[*number]), *allowed);
                 Ok(())
             }
             Command::Forwarding(_) => {

@@ -75,7 +75,7 @@ impl<C: Capacity> IsatapHost<C> {
         for router in host.addresses() {
             node.add_router(Instant::ZERO, router).map_err(full)?;
             let allowed = host.may_be_default(router);
-            node.with_interface(Instant::ZERO, LinkId(0), |host, _| host.set_default_router(router, allowed));
+            node.with_interface(Instant::ZERO, LinkId(0), |host, cx| host.set_default_router(cx, router, allowed));
         }
         let names = if host.router.is_empty() {
             vec![WELL_KNOWN_NAME.to_owned()]

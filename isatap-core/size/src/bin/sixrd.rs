@@ -1,8 +1,8 @@
-//! A 6rd customer edge by option 212 of DHCP, `Minimal`, below a stack that forwards and has the LAN
+//! A 6rd customer edge by option 212 of DHCP, `MinimalRouter`, below a stack that forwards and has the LAN
 #![no_std]
 #![no_main]
 
-use isatap_core::capacity::Minimal;
+use isatap_core::capacity::MinimalRouter;
 use isatap_core::datapath::Switches;
 use isatap_core::engine::Machine as _;
 use isatap_core::node::{Node, NodeConfig};
@@ -11,7 +11,7 @@ use isatap_core::sixrd::{EdgeConfig, EdgeInterface, SixRdOption};
 use isatap_core::time::Expiry;
 use size::{board, turn};
 
-type Edge = Node<EdgeInterface<Minimal>, Minimal, 1>;
+type Edge = Node<EdgeInterface<MinimalRouter>, MinimalRouter, 1>;
 
 size::image!(Edge = Node::new(NodeConfig::DEFAULT), run);
 

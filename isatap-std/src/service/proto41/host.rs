@@ -53,7 +53,7 @@ impl HostRole {
             let may_be_default = !self.nodefault.contains(&router);
             let told = host(env, |host, cx| {
                 host.add_router(cx, router)?;
-                host.set_default_router(router, may_be_default);
+                host.set_default_router(cx, router, may_be_default);
                 Ok::<_, TableFull>(())
             });
             if let Some(Err(full)) = told {
