@@ -91,7 +91,8 @@ bitflags! {
         /// Route information options; without it a host is of type A or B.
         /// `NDP-36 [RFC 4191 §3.1]`
         const ROUTE_INFORMATION = 1 << 2;
-        /// Redirects; without it a host goes on to send by the router.
+        /// Redirects, which need [routes](Capacity::Routes) too; without it a host
+        /// goes on to send by the router.
         /// `ISA-46 [RFC 4861 §8.3]`
         const REDIRECTS = 1 << 3;
         /// The address checks against routing loops, of links whose
@@ -190,8 +191,8 @@ impl Capacity for Small {
 /// fragment its packets, which are as large as the link's MTU says: the static
 /// MTU of RFC 4213 §3.2.1, `TUN-31`), unreachability
 /// detection of neighbours (`ISA-48`, RFC 4861 §7.3: a router that is silent is
-/// left when its lifetime ends), the preferences of routers (RFC 4191: the first
-/// of the list is used), DNS servers and search domains, members (`SEC-2`), known
+/// left when its lifetime ends), the preferences of routers (RFC 4191: the one
+/// in the first row of the list that is a default router is used), DNS servers and search domains, members (`SEC-2`), known
 /// routers (`SEC-4`) and Identifications that are counted by pair (`TUN-7`: one
 /// counter for all). Whatever else a peer must be refused for is refused as
 /// anywhere: a property test holds it against [`Standard`].

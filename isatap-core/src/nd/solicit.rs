@@ -37,8 +37,8 @@ pub struct Config {
     /// The first interval between solicitations (4 s; less than 1 s counts
     /// as 1 s).
     pub initial_interval: Duration,
-    /// The longest interval (3600 s; less than the first counts as that, and
-    /// more than 9 hours may count as that).
+    /// The longest interval (3600 s; less than the first counts as that). What
+    /// doubles stays below 19 hours.
     pub max_interval: Duration,
     /// Whether intervals double and the asking goes on until there is an
     /// answer, as RFC 7559 wants it; otherwise at most three solicitations.
