@@ -196,6 +196,8 @@ pub(crate) const NO_MESSAGE: libc::mmsghdr = unsafe { std::mem::zeroed() };
 struct ControlMessage<T> {
     header: libc::cmsghdr,
     data: T,
+    // The kernel's length is a word; musl declares two halves of one, which would be aligned to less.
+    _aligned: [usize; 0],
 }
 
 #[repr(C)]
