@@ -142,7 +142,7 @@ pub mod pretty;
 mod defmt_format;
 
 #[cfg(all(doctest, feature = "machines"))]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 mod readme {}
 
 #[cfg(test)]

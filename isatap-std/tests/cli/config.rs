@@ -25,7 +25,7 @@ fn check_here(text: &str, options: &[&str]) -> (Option<i32>, Vec<String>) {
 
 #[test]
 fn the_files_of_the_readme_have_no_mistake() {
-    let readme = include_str!("../../../README.md");
+    let readme = include_str!("../../README.md");
     let files: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
     assert_eq!(files.len(), 2);
     for file in files {

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
-const VECTORS: &str = include_str!("../../../isatap-core/tests/vectors/embedded.json");
+const VECTORS: &str = include_str!("embedded.json");
 
 fn explain(arguments: &[&str], input: &str) -> Output {
     let mut child = spawn(arguments);

@@ -401,7 +401,7 @@ fn the_example_plays_and_is_the_picture_of_the_readme() {
     assert!(text.contains("All 4 expectations were met."), "{text}");
     let committed = include_str!("../../docs/lab.svg");
     assert!(drawn == committed, "isatap lab --example > mine.toml; isatap lab mine.toml --svg isatap-std/docs/lab.svg");
-    assert!(include_str!("../../../README.md").contains("](isatap-std/docs/lab.svg)"));
+    assert!(include_str!("../../README.md").contains("](isatap-std/docs/lab.svg)"));
 }
 
 /// The text of each element of a drawing, where all elements are closed.
