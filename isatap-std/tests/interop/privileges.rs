@@ -455,7 +455,8 @@ fn it_starts_as_systemd_starts_it() {
 fn the_unit_file_is_one_for_the_systemd_of_debian_12() {
     let lab = Lab::new();
     let node = lab.namespace("node");
-    let unit = include_str!("../../../examples/isatap.service").replace("/usr/local/bin/isatap", isatap_binary());
+    let unit = include_str!("../../packaging/isatap.service");
+    let unit = unit.replace("ExecStart=isatap", &format!("ExecStart={}", isatap_binary()));
     let file = node.file("isatap.service", &unit);
     let verified = node.run(&format!("systemd-analyze verify --man=no {file}"));
     assert!(verified.success() && verified.text.is_empty(), "{verified:#?}");

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
 
@@ -138,10 +139,11 @@ pub fn told_line(socket: &UnixDatagram) -> String {
     }
 }
 
-/// Where this test run has built our command-line tool.
+/// Our command-line tool: the one that `ISATAP_BINARY` names, or what this test run has built.
 #[track_caller]
 pub fn isatap_binary() -> &'static str {
-    match option_env!("CARGO_BIN_EXE_isatap") {
+    static NAMED: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("ISATAP_BINARY").ok());
+    match NAMED.as_deref().or(option_env!("CARGO_BIN_EXE_isatap")) {
         Some(path) => path,
         None => panic!("the tool is built with `--features cli` only"),
     }
