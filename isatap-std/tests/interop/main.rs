@@ -37,6 +37,7 @@ mod monitor;
 mod mtu;
 mod name_responder;
 mod names;
+mod openwrt;
 mod outer;
 mod pair;
 mod plan;
