@@ -96,7 +96,7 @@ impl Args {
         match config {
             None => self.links.subjects(self.accept_bogons),
             Some(file) => {
-                let config = crate::run::read(&file.to_string_lossy(), self.accept_bogons)?;
+                let (config, _) = crate::run::read_text(&file.to_string_lossy(), self.accept_bogons)?;
                 Ok(config.links.into_iter().map(Subject::from).collect())
             }
         }

@@ -7,6 +7,7 @@ use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser};
 use isatap_std::spec;
 
 mod captures;
+#[cfg(feature = "check")]
 mod check;
 #[cfg(target_os = "linux")]
 mod config;
@@ -18,15 +19,18 @@ mod exit;
 mod explain;
 #[cfg(target_os = "linux")]
 mod hook;
+#[cfg(feature = "lab")]
 mod lab;
 #[cfg(target_os = "linux")]
 mod link;
+#[cfg(feature = "check")]
 mod links;
+#[cfg(feature = "cli")]
 mod manual;
 #[cfg(target_os = "linux")]
 mod monitor;
 mod output;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "plan"))]
 mod plan;
 #[cfg(target_os = "linux")]
 mod policy;
@@ -59,12 +63,14 @@ struct Cli {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
+    #[cfg(feature = "check")]
     Check(check::Args),
     #[cfg(target_os = "linux")]
     Config(config::Args),
     #[cfg(target_os = "linux")]
     Doctor(doctor::Args),
     Explain(explain::Args),
+    #[cfg(feature = "lab")]
     Lab(lab::Args),
     #[cfg(target_os = "linux")]
     #[command(after_help = link::AFTER)]
@@ -77,7 +83,7 @@ enum Command {
     #[cfg(target_os = "linux")]
     #[command(after_help = link::AFTER)]
     Router(Box<link::TakesAny<spec::IsatapRouter>>),
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "plan"))]
     Plan(Box<plan::Args>),
     #[cfg(target_os = "linux")]
     Policy(policy::Args),
@@ -102,7 +108,9 @@ enum Command {
     #[cfg(target_os = "linux")]
     #[command(after_help = link::AFTER)]
     Tunnel(Box<link::TakesAny<spec::Tunnel>>),
+    #[cfg(feature = "cli")]
     Man(manual::ManArgs),
+    #[cfg(feature = "cli")]
     Completions(manual::CompletionArgs),
 }
 
@@ -163,14 +171,18 @@ fn main() -> ExitCode {
         Err(error) => return exit::usage(&error),
     };
     let result = match cli.command {
+        #[cfg(feature = "check")]
         Command::Check(args) => check::run(&args),
         #[cfg(target_os = "linux")]
         Command::Config(args) => config::run(&args),
         #[cfg(target_os = "linux")]
         Command::Doctor(args) => doctor::run(&args),
+        #[cfg(feature = "cli")]
         Command::Completions(args) => manual::completions(&args),
+        #[cfg(feature = "cli")]
         Command::Man(args) => manual::man(&args),
         Command::Explain(args) => explain::run(&args),
+        #[cfg(feature = "lab")]
         Command::Lab(args) => lab::run(&args),
         #[cfg(target_os = "linux")]
         Command::Host(args) => link::run_any(*args),
@@ -180,7 +192,7 @@ fn main() -> ExitCode {
         Command::PortProxy(args) => portproxy::run(*args),
         #[cfg(target_os = "linux")]
         Command::Router(args) => link::run_any(*args),
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", feature = "plan"))]
         Command::Plan(args) => plan::run(&args),
         #[cfg(target_os = "linux")]
         Command::Policy(args) => policy::run(&args),

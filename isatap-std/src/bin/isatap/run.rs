@@ -194,13 +194,8 @@ fn placed(file: &str, text: &str, error: Error) -> Failure {
     }
 }
 
-/// Reads a file; `accept_bogons` as [`Config::parse_for`].
-pub(crate) fn read(file: &str, accept_bogons: bool) -> Result<Config, Failure> {
-    read_text(file, accept_bogons).map(|(config, _)| config)
-}
-
-/// The same, with the text.
-fn read_text(file: &str, accept_bogons: bool) -> Result<(Config, String), Failure> {
+/// Reads a file, and gives its text too; `accept_bogons` as [`Config::parse_for`].
+pub(crate) fn read_text(file: &str, accept_bogons: bool) -> Result<(Config, String), Failure> {
     let text = toml_file::read(file)?;
     let config = Config::parse_for(file, &text, accept_bogons).map_err(Failure::Mistakes)?;
     Ok((config, text))
