@@ -3,14 +3,17 @@
 
 Read from the linked code, so it is what a board runs, with all that was inlined and outlined:
 
-- a function's frame is what its code takes off `sp`; the compiler's own figure (`-Z emit-stack-sizes`) may not be more;
-- a branch to another function is a call behind which nothing of the caller's frame is left;
+- a function's frame is all that its code takes off `sp`; the compiler's own figure (`-Z emit-stack-sizes`) may not be more;
+- a branch to another function is a call behind which of the caller's frame is left what `sp` is lowered by at the branch;
 - a call by register goes to what the register can hold, followed backwards through the function and its callers: a
-  function whose address is in the code, or what stands in a slot of a vtable. Where it is not known of which vtable, it
-  may be that slot of any; where nothing is known, any function of which the image takes the address (link with
-  `--emit-relocs`). Of these guesses those count that are not already on the way: a guess alone is no recursion.
+  function whose address is in the code, what was stored in the frame, or what stands in a slot of a vtable. Where it is
+  not known of which vtable, it may be that slot of any, or of any as long as those that are known; where nothing is
+  known, any function of which the image takes the address (link with `--emit-relocs`). So the figure is a bound, and may
+  be above what can happen. It rests on the code being a compiler's: registers r4 to r11 and `sp` kept by what is called,
+  no results but in r0 and r1, no address of a frame used outside it.
 
-Not told, but refused: recursion, and `sp` moved by what is not a number. Without interrupts: they need stack on top.
+Not told, but refused: recursion, also where only such a call makes it (but CALLS_ITSELF_ONCE); `sp` moved by what is not
+a number, lowered in a cycle, or not back at the return. Without interrupts: they need stack on top.
 """
 import bisect
 import collections
@@ -20,8 +23,10 @@ import struct
 import subprocess
 import sys
 
+OUTLINED = "OUTLINED_FUNCTION"
 CONDITIONS = "eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le"
-LINE = re.compile(r"\s*([0-9a-f]+):\s+([a-z]\S*)\s*([^@<]*)")
+# An instruction; what begins with a byte is data.
+LINE = re.compile(r"\s*([0-9a-f]+):\s+(?![0-9a-f]{2}\s)([a-z]\S*)\s*([^@<]*)")
 ARGUMENTS = ("r0", "r1", "r2", "r3")
 # Mnemonics that begin so write no register.
 NO_DESTINATION = re.compile(r"str(?!ex)|stm|cm[pn]|t(st|eq|bb|bh)|push|cb|it|nop|b(?!ic|fi|fc)|v(?!mov)")
@@ -31,9 +36,8 @@ FIRST_SLOT = 3 * WORD
 SHF_ALLOC, SHT_SYMTAB, SHT_NOBITS, SHT_REL, SHT_ARM_EXIDX = 2, 2, 8, 9, 0x70000001
 STT_FUNC = 2
 R_ARM_ABS32, R_ARM_THM_MOVW, R_ARM_THM_MOVT = 2, 47, 48
-# A value of which nothing is known, and one that may be another.
+# A value of which nothing is known.
 ANY = None
-Guess = collections.namedtuple("Guess", "word")
 # Functions that may once be on their own way, by image: smoltcp asks for a neighbour's address from where it sends.
 CALLS_ITSELF_ONCE = {"smoltcp": "InterfaceInner11dispatch_ip"}
 
@@ -157,40 +161,100 @@ class Function:
         self.image, self.start, self.code = image, start, code
         self.name = image.functions[start][0]
         # The compiler's own: a piece of several functions, which has their registers and their frames.
-        self.is_outlined = self.name.startswith("OUTLINED_FUNCTION")
+        self.is_outlined = self.name.startswith(OUTLINED)
         self.frame = self.read_frame()
-        # Callees with the places of the calls, and callees by a guess.
+        # Callees with the places of the calls.
         self.calls, self.tails = collections.defaultdict(set), collections.defaultdict(set)
-        self.guessed_calls, self.guessed_tails = set(), set()
-        # Calls by register: (address, register, whether the frame is gone).
+        # Calls by register: (address, register, whether it is a branch).
         self.by_register, self.returns = [], []
         # Which instructions an instruction follows.
         self.before = collections.defaultdict(set)
         self.follow()
+        # Whether each way to an instruction has the same depth there.
+        self.is_exact = True
+        self.depths = self.read_depths()
 
     def refuse(self, why, instruction):
         raise Refused(f"{self.name}: {why}: {instruction.name} {instruction.operands}")
 
+    def lowers(self, instruction):
+        """The bytes by which an instruction lowers `sp`; fewer than none: raises it."""
+        name, operands, _ = instruction
+        if name in ("push", "pop", "vpush", "vpop") or name in ("stmdb", "ldm") and operands.startswith("sp!"):
+            size = WORD * len(expand(operands)) * (2 if "{d" in operands else 1)
+            return size if name in ("push", "vpush", "stmdb") else -size
+        if match := re.search(r"\[sp(?:, #(-?\d+)\]!|\], #(-?\d+)$)", operands):
+            return -int(match[1] or match[2])
+        if name in ("sub", "subw", "add", "addw") and (match := re.fullmatch(r"sp, (?:sp, )?#(\d+)", operands)):
+            return int(match[1]) * (1 if name.startswith("sub") else -1)
+        if name == "mov" and operands == "sp, r7":
+            return 0
+        # A store that leaves its base alone, and a comparison, have `sp` first and do not write it.
+        if re.match(r"sp(!|, )", operands) and name not in ("cmp", "cmn", "stm", "ldm", "stmdb", "ldmdb") \
+                or operands.startswith("sp!") or "[sp]," in operands or name == "msr" and re.match("[mp]sp", operands):
+            self.refuse("sp moves by what is no number", instruction)
+        return 0
+
     def read_frame(self):
-        frame = 0
-        for instruction in self.code.values():
-            name, operands, _ = instruction
-            if name == "push" or name == "stmdb" and operands.startswith("sp!"):
-                frame += WORD * len(expand(operands))
-            elif name == "vpush":
-                frame += (2 if "{d" in operands else 1) * WORD * len(expand(operands))
-            elif match := re.search(r"\[sp, #-(\d+)\]!", operands):
-                frame += int(match[1])
-            elif name in ("sub", "subw") and (match := re.fullmatch(r"sp, (?:sp, )?#(\d+)", operands)):
-                frame += int(match[1])
-            # All else that writes `sp` takes it back to where it was.
-            elif operands.startswith("sp!") and not name.startswith(("ldm", "vldm")) or name not in ("cmp", "cmn", "stm", "ldm") \
-                    and operands.startswith("sp, ") and not re.fullmatch(r"sp, ((sp, |r7, )?#\d+|r7)", operands):
-                self.refuse("sp moves by what is no number", instruction)
+        frame = sum(max(0, self.lowers(instruction)) for instruction in self.code.values())
         known = self.image.stack_sizes.get(self.start, 0)
         if frame < known:
             raise Refused(f"{self.name}: {frame} bytes of stack by its code, {known} by the compiler")
         return frame
+
+    def read_depths(self):
+        """How far `sp` is below where the function found it, at most, in front of each instruction."""
+        following = collections.defaultdict(set)
+        for address, earlier in self.before.items():
+            for at in earlier:
+                following[at].add(address)
+        # With that of r7, where it points into the frame.
+        found, waiting = {self.start: (0, None)}, [self.start]
+        while waiting:
+            at = waiting.pop()
+            after = [] if at in self.returns else [self.behind(at, *found[at])]
+            # What a condition may skip: a return that goes on was skipped.
+            after += [found[at]] if self.code[at].conditional else []
+            for address in following[at]:
+                ways = after + ([found[address]] if address in found else [])
+                depth, kept = max(depth for depth, _ in ways), {kept for _, kept in ways}
+                self.is_exact &= len({depth for depth, _ in ways}) == 1
+                if depth > self.frame:
+                    self.refuse("sp is lowered in a cycle", self.code[at])
+                state = depth, kept.pop() if len(kept) == 1 else None
+                if found.get(address) != state:
+                    found[address] = state
+                    waiting.append(address)
+        return {at: depth for at, (depth, _) in found.items()}
+
+    def behind(self, at, depth, kept):
+        """The same behind one instruction."""
+        name, operands, _ = instruction = self.code[at]
+        if (name, operands) == ("mov", "sp, r7"):
+            if kept is None:
+                self.refuse("sp is taken from what is no place of the frame", instruction)
+            return kept, kept
+        if match := re.fullmatch(r"r7, sp(?:, #(\d+))?", operands):
+            if name in ("mov", "add", "addw"):
+                return depth, depth - int(match[1] or 0)
+        # A piece that was outlined may write it, what is called keeps it.
+        callee = next((callee for callee, places in self.calls.items() if at in places), None)
+        if re.search(r"\br[4-7]\b|-", operands) and name in ("pop", "ldm") or re.match(r"(\w+, )?r7\b", operands) \
+                or callee and self.image.functions[callee][0].startswith(OUTLINED):
+            kept = None
+        return depth + self.lowers(instruction), kept
+
+    def check_returns(self, is_called):
+        """Refuses a function that does not give back what it took; a piece that is branched to gives back its callers'."""
+        for at in self.returns if is_called and self.is_exact else ():
+            if at in self.depths and self.depths[at] + self.lowers(self.code[at]):
+                self.refuse("sp is not back at the return", self.code[at])
+        if self.is_outlined and is_called and not (self.is_exact and all(self.taken_at({at}) == 0 for tails in self.tails.values() for at in tails)):
+            raise Refused(f"{self.name}: a piece that is called moves sp")
+
+    def taken_at(self, places):
+        """The most that the function has on the stack at one of these places."""
+        return max(self.depths.get(at, self.frame) for at in places)
 
     def follow(self):
         addresses = sorted(self.code)
@@ -288,7 +352,7 @@ class Registers:
         """What an instruction puts into `register`; `None`: it leaves it alone."""
         name, operands, _ = function.code[at]
         if name in ("bl", "blx"):
-            callee = next((self.functions[callee] for callee, places in function.calls.items() if at in places), None)
+            callee = next((self.functions[callee] for callee, places in function.calls.items() if at in places and name == "bl"), None)
             if callee and (callee.is_outlined or register in ("r0", "r1")):
                 return self.returned(callee, register, seen)
             return {ANY} if register in (*ARGUMENTS, "r12", "lr") else None
@@ -308,7 +372,7 @@ class Registers:
         if name in ("mov", "movs") and (match := re.fullmatch(r"\w+, (r\d+|lr)", operands)):
             return self.held(function, at, match[1], seen)
         if name in ("ldr", "ldrd") and (match := re.search(r"\[sp(?:, #(\d+))?\]$", operands)):
-            return self.stored(function, int(match[1] or 0) + place, seen)
+            return self.stored(function, at, int(match[1] or 0) + place, seen)
         if name in ("ldr", "ldrd") and (match := re.search(r"\[(r\d+)(?:, #(\d+))?\]$", operands)):
             return self.loaded(function, at, match[1], int(match[2] or 0) + place, seen)
         return {ANY}
@@ -322,95 +386,98 @@ class Registers:
         if not held or held != vtables:
             # Those that are known are of the same trait, so as long as the others.
             same = {sizes[vtable] for vtable in vtables} or {size for size in sizes.values() if FIRST_SLOT <= offset < size}
-            words |= {Guess(self.image.word(vtable + offset)) for vtable, size in sizes.items() if size in same} or {ANY}
+            words |= {self.image.word(vtable + offset) for vtable, size in sizes.items() if size in same} or {ANY}
         return words
 
-    def stored(self, function, offset, seen):
+    def stored(self, function, at, offset, seen):
         """What was stored at this place of the frame."""
-        outlined = [self.functions[callee] for callee in function.calls if self.functions[callee].is_outlined]
-        if any("[sp" in instruction.operands for other in outlined for instruction in other.code.values()):
+        place, found = function.depths.get(at, 0) - offset, set()
+        pieces = [self.functions[callee] for callee in function.calls if self.functions[callee].is_outlined]
+        # A piece has its callers' frame; above a function's own is its caller's.
+        if function.is_outlined or not function.is_exact or place <= 0 \
+                or any(re.search(r"\bsp\b", instruction.operands) for piece in pieces for instruction in piece.code.values()):
             return {ANY}
-        found = set()
-        for at, (name, operands, _) in function.code.items():
-            match = re.fullmatch(r"(\w+), (?:(\w+), )?\[sp(?:, #(\d+))?\]", operands)
-            if name in ("str", "strd") and match:
-                for place, register in enumerate(filter(None, match.groups()[:2])):
-                    if int(match[3] or 0) + WORD * place == offset:
-                        found |= self.held(function, at, register, seen)
+        for store, (name, operands, _) in function.code.items():
+            # Who has an address of the frame may write anywhere in it.
+            if re.search(r"^(\w+, )+sp\b|^sp(?=, \{)", operands) and name not in ("cmp", "cmn", "ldm", "ldmdb"):
+                found.add(ANY)
+            for low, size, register in self.stores(function, store):
+                if low == place and size == WORD and register:
+                    found |= self.held(function, store, register, seen)
+                elif low - size < place and low > place - WORD:
+                    found.add(ANY)
         return found or {ANY}
+
+    def stores(self, function, at):
+        """(how far below where the function found `sp`, bytes, register) of what an instruction stores by `sp`."""
+        name, operands, _ = function.code[at]
+        depth = function.depths.get(at, 0)
+        if name in ("push", "vpush") or name == "stmdb" and operands.startswith("sp!"):
+            size = WORD * (2 if "{d" in operands else 1)
+            listed = expand(operands)
+            return [(depth + size * (len(listed) - index), size, name != "vpush" and register) for index, register in enumerate(listed)]
+        if not name.startswith(("str", "vst")) or "[sp" not in operands:
+            return []
+        if not (match := re.fullmatch(r"(\w+), (?:(\w+), )?\[sp(?:, #(-?\d+))?\](!?)(?:, #-?\d+)?", operands)) or name.startswith("strex"):
+            return [(function.frame, function.frame, None)]
+        low = depth - int(match[3] or 0)
+        if name in ("str", "strd"):
+            return [(low - WORD * index, WORD, register) for index, register in enumerate(filter(None, match.groups()[:2]))]
+        return [(low, 2 * WORD, None)]
 
     def resolve(self):
         """Fills in where the calls by register go."""
         for function in self.functions.values():
             for address, register, is_tail in function.by_register:
                 words = self.held(function, address, register, set())
-                edges, guessed = (function.tails, function.guessed_tails) if is_tail else (function.calls, function.guessed_calls)
-                for word in words:
-                    if isinstance(word, Guess):
-                        guessed.add(self.image.function(word.word))
-                    elif self.image.function(word):
-                        edges[self.image.function(word)].add(address)
-                if not words or ANY in words:
-                    guessed.update(self.image.taken)
+                edges = function.tails if is_tail else function.calls
+                for callee in set(map(self.image.function, words)) - {None} | (self.image.taken if not words or ANY in words else set()):
+                    edges[callee].add(address)
 
 
 class Depths:
     """How deep the stack is below each function."""
 
     def __init__(self, functions, again):
-        self.functions, self.again, self.known = functions, again, {}
-        # The functions on the way, and whether each was come to by a guess.
-        self.path, self.guesses = [], []
+        # The functions on the way.
+        self.functions, self.again, self.known, self.path = functions, again, {}, []
 
-    def is_on_way(self, at, is_guess):
-        """Whether a function is on its own way, where a guess led: that is left out. Refuses what is no guess."""
-        if self.path.count(at) <= (at in self.again):
-            return False
-        first = self.path.index(at)
-        if not is_guess and not any(self.guesses[first + 1:]):
-            raise Refused("recursion: " + " -> ".join(self.functions[way].name for way in [*self.path[first:], at]))
-        return True
-
-    def of(self, at, is_guess=False):
-        """(bytes, the functions on the way there), and the first place on the way that the answer depends on."""
+    def of(self, at):
+        """(bytes, the functions on the way there)"""
         repeated = tuple(sorted({way for way in self.path if way in self.again}))
-        depth = len(self.path)
         if (at, repeated) in self.known:
-            return self.known[at, repeated], depth
+            return self.known[at, repeated]
+        if at in self.path and at not in self.again:
+            raise Refused("recursion: " + " -> ".join(self.functions[way].name for way in [*self.path[self.path.index(at):], at]))
         function = self.functions[at]
-        best, free = (function.frame, []), depth
+        best = function.frame, []
         self.path.append(at)
-        self.guesses.append(is_guess)
-        for edges, stays, is_guess in ((function.calls, function.frame, False), (function.tails, 0, False),
-                                       (function.guessed_calls, function.frame, True), (function.guessed_tails, 0, True)):
-            for callee in sorted(edges):
+        for edges in (function.calls, function.tails):
+            for callee, places in sorted(edges.items()):
+                stays = function.frame if edges is function.calls else function.taken_at(places)
                 # A loop takes no stack; who may be called once more stops there.
-                if edges is function.tails and callee == at or callee in self.again and self.path.count(callee) > 1:
+                if edges is function.tails and callee == at and stays <= 0 or callee in self.again and self.path.count(callee) > 1:
                     continue
-                if self.is_on_way(callee, is_guess):
-                    free = min(free, self.path.index(callee))
-                    continue
-                (below, chain), of = self.of(callee, is_guess)
-                free = min(free, of)
+                below, chain = self.of(callee)
                 best = max(best, (stays + below, chain), key=lambda way: way[0])
         self.path.pop()
-        self.guesses.pop()
-        answer = best[0], [(function.frame, function.name), *best[1]]
-        if free >= depth:
-            self.known[at, repeated] = answer
-        return answer, free
+        self.known[at, repeated] = best[0], [(function.frame, function.name), *best[1]]
+        return self.known[at, repeated]
 
 
 def measure(path):
     """The deepest stack of an image, and the functions on the way there."""
     image = Image(path)
     functions = {start: Function(image, start, code) for start, code in image.code().items()}
+    called = {callee for function in functions.values() for callee in function.calls}
+    for function in functions.values():
+        function.check_returns(function.start in called or not function.is_outlined)
     Registers(image, functions).resolve()
     entry = next(start for start, (name, _) in image.functions.items() if name == "_start")
     again = CALLS_ITSELF_ONCE.get(pathlib.Path(path).name)
     twice = {start for start, (name, _) in image.functions.items() if again and again in name}
     sys.setrecursionlimit(10_000)
-    return Depths(functions, twice).of(entry)[0]
+    return Depths(functions, twice).of(entry)
 
 
 if __name__ == "__main__":
