@@ -14,13 +14,13 @@ import stack
 # Bytes: the goal in flash, what is reached there, and how deep the stack is. The latter two are ceilings: a little above
 # what was measured last, to be lowered with it.
 ROWS = {
-    "datapath": (6_000, 8_030, 1_040),
-    "tunnel": (9_000, 14_280, 2_730),
-    "sixrd": (12_000, 18_900, 1_890),
-    "sixrd-router": (None, 28_450, 3_930),
-    "isatap-host": (20_000, 25_300, 2_700),
-    "isatap-host-small": (None, 47_100, 4_880),
-    "isatap-router": (36_000, 35_850, 6_270),
+    "datapath": (6_000, 8_100, 1_040),
+    "tunnel": (9_000, 14_250, 2_720),
+    "sixrd": (12_000, 19_750, 1_860),
+    "sixrd-router": (None, 28_400, 3_950),
+    "isatap-host": (20_000, 25_200, 2_690),
+    "isatap-host-small": (None, 47_600, 4_720),
+    "isatap-router": (36_000, 35_900, 6_270),
     # Beside which ours are measured.
     "smoltcp": (None, None, None),
 }
