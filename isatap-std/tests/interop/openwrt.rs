@@ -37,7 +37,13 @@ impl<'a> OpenWrt<'a> {
     /// What netifd calls.
     #[track_caller]
     fn handler(&self, arguments: &str) {
-        self.ok(&format!("busybox sh -c 'cd /lib/netifd/proto && exec ./isatap.sh {arguments}'"));
+        self.run(&format!("./isatap.sh {arguments}"));
+    }
+
+    /// In the folder where netifd runs handlers, and their commands.
+    #[track_caller]
+    fn run(&self, command: &str) {
+        self.ok(&format!("busybox sh -c 'cd /lib/netifd/proto && {command}'"));
     }
 
     #[track_caller]
@@ -93,7 +99,7 @@ fn openwrt_runs_an_isatap_host() {
     // Lifetimes are seconds that run out, and a link-local address has none.
     let preferred = update.split(&with_length).nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
     assert!(preferred.parse::<u32>().unwrap() > 0, "{update}");
-    assert!(openwrt.told().contains("--metric 512 --via eth0 --router 10.0.0.1 --member 10.0.0.0/8"));
+    assert!(openwrt.told().contains("<--metric> <512> <--via> <eth0> <--router> <10.0.0.1> <--member> <10.0.0.0/8>"));
 
     // The IPv4 address goes, and comes.
     host.ok("ip address del 10.0.0.2/24 dev eth0");
@@ -132,7 +138,7 @@ fn openwrt_gets_the_prefixes_of_6rd_and_a_tunnel_and_hears_what_is_wrong() {
     for (interface, options, error) in [
         ("wrong", r#"{"role":"moon"}"#, "wrong error UNKNOWN_ROLE\nwrong blocked"),
         ("muchtoolongname", r#"{}"#, "muchtoolongname error NAME_TOO_LONG\nmuchtoolongname blocked"),
-        ("early", r#"{"tunlink":"wwan"}"#, "early error NO_DEVICE"),
+        ("early", r#"{"tunlink":"wwan"}"#, "early depends on wwan for any host\nearly error NO_DEVICE"),
     ] {
         openwrt.setup(interface, options);
         let told = openwrt.told();
@@ -142,4 +148,51 @@ fn openwrt_gets_the_prefixes_of_6rd_and_a_tunnel_and_hears_what_is_wrong() {
         openwrt.handler(&format!("isatap teardown {interface} {{}}"));
         wait_until("the device to go", PATIENCE, || !node.succeeds(&format!("ip link show dev is-{interface}")));
     }
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn openwrt_hands_each_value_on_as_one_word_and_rests_after_a_failure() {
+    let lab = Lab::new();
+    let node = lab.namespace("node");
+    let openwrt = OpenWrt::new(&node);
+    openwrt.setup(
+        "words",
+        r#"{"role":"tunnel","ipaddr":"*","peeraddr":"192.0.2.9 --hook /tmp/x","ip6addr":["*"],"ip6prefix":["* *"],"flags":["--member","*"]}"#,
+    );
+    openwrt.setup("hosts", r#"{"router":["*","192.0.2.9 --hook /tmp/x"],"mtu":"1280 *"}"#);
+    openwrt.setup(
+        "edge",
+        r#"{"role":"6rd","ip6prefix":["* --hook"],"ip6prefixlen":"3 2","ip4prefixlen":"*","peeraddr":"* *"}"#,
+    );
+    openwrt.setup("client", r#"{"role":"teredo","server":"* --hook /tmp/x"}"#);
+    let told = openwrt.told();
+    for words in [
+        "<--local> <*> <--remote> <192.0.2.9 --hook /tmp/x> <--address> <*> <--routed-prefix> <* *> <--default-route> <--member> <*>\n",
+        "<--mtu> <1280 *> <--router> <*> <--router> <192.0.2.9> <--router> <--hook> <--router> </tmp/x>\n",
+        "<--prefix> <* --hook/3 2> <--v4-mask-len> <*> <--br> <* *>\n",
+        "<--server> <* --hook /tmp/x>\n",
+    ] {
+        assert!(told.contains(words), "{words} in {told}");
+    }
+    // The command takes none of them.
+    wait_until("the commands to refuse", PATIENCE, || openwrt.told().matches("isatap: ").count() >= 4);
+
+    for (status, told) in [("1", "words error OPTION_REFUSED\nwords blocked\n"), ("2", "words sleeps 4\n")] {
+        openwrt.ok("truncate -s 0 /run/netifd.log");
+        openwrt.run(&format!("ERROR={status} ./isatap.sh isatap teardown words {{}}; true"));
+        assert_eq!(openwrt.ok("cat /run/netifd.log"), told);
+    }
+
+    // A router's search list, as the daemon would have it.
+    let status = r#"{"addresses":[],"dns":{"servers":["2001:db8::53"],"search":["*","lan.test"]}}"#;
+    let folder = node.directory().join("bin");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("status.json"), status).unwrap();
+    let folder = folder.display();
+    node.ok(&format!(
+        "busybox sh -c 'echo \"exec cat {folder}/status.json\" >{folder}/isatap; chmod +x {folder}/isatap'"
+    ));
+    openwrt.run(&format!("PATH={folder}:$PATH ISATAP_EVENT=up ISATAP_DEV=is-words ../isatap.event"));
+    openwrt.wait_for_update("words", &["up 1 external 1 dns 2001:db8::53 search * search lan.test"]);
 }

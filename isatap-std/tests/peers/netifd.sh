@@ -36,6 +36,7 @@ proto_config_add_int() { tell "option $1"; }
 proto_config_add_array() { tell "list ${1%%:*}"; }
 proto_config_add_defaults() { tell "option defaultroute"; }
 proto_notify_error() { tell "$1 error $2"; }
+proto_add_host_dependency() { tell "$1 depends on ${3:-any interface} for ${2:-any host}"; }
 proto_block_restart() { tell "$1 blocked"; }
 proto_init_update() { json_init; update="device $1 up $2 external ${3:-0}"; }
 proto_add_ipv6_address() { update="$update address $1/$2 $3 $4"; }
@@ -46,11 +47,13 @@ proto_send_update() { tell "$1 $update"; }
 proto_run_command() {
 	process=$1
 	shift
-	tell "$process runs $*"
+	tell "$process runs$(printf ' <%s>' "$@")"
 	setsid "$@" </dev/null >"/run/$process.log" 2>&1 &
 	echo $! >"/run/$process.pid"
 }
 proto_kill_command() { kill -"${2:-TERM}" "$(cat "/run/$1.pid")"; }
+# Told, so that tests need not wait.
+sleep() { tell "$config sleeps $1"; }
 
 # HANDLER PROTOCOL setup|teardown INTERFACE DATA, or HANDLER "" dump, in the folder of the handlers.
 init_proto() {

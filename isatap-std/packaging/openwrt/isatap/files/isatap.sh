@@ -34,11 +34,6 @@ proto_isatap_init_config() {
 	proto_config_add_array 'flags:list(string)'
 }
 
-# isatap_flag NAME VALUE: nothing where there is no value.
-isatap_flag() {
-	[ -z "$2" ] || command="$command $1 $2"
-}
-
 # isatap_refuse CONFIG REASON: until the configuration is another.
 isatap_refuse() {
 	proto_notify_error "$1" "$2"
@@ -46,7 +41,7 @@ isatap_refuse() {
 }
 
 proto_isatap_setup() {
-	local config="$1" dev="is-$1" command device address prefix
+	local config="$1" dev="is-$1" device address prefix
 	local role ipaddr peeraddr ip6addr ip6prefix ip6prefixlen ip4prefixlen tunlink mtu ttl tos metric defaultroute
 	local router server flags
 	json_get_vars role ipaddr peeraddr ip6prefixlen ip4prefixlen tunlink mtu ttl tos metric defaultroute server
@@ -54,71 +49,77 @@ proto_isatap_setup() {
 	json_get_values ip6prefix ip6prefix
 	json_get_values router router
 	json_get_values flags flags
+	# Lists are split at their spaces, and no `*` becomes names of files here.
+	set -f
 
 	# The kernel's names have 15 characters; isatap.event gets ours back from it.
 	[ "${#dev}" -le 15 ] || {
 		isatap_refuse "$config" NAME_TOO_LONG
 		return
 	}
+	# netifd waits for the interface then, and ends the daemon with it. Without a host: a peer may be a name.
+	[ -z "$tunlink" ] || (proto_add_host_dependency "$config" "" "$tunlink")
 	[ -z "$tunlink" ] || network_get_device device "$tunlink" || {
 		proto_notify_error "$config" NO_DEVICE
 		return
 	}
 
 	role="${role:-host}"
-	command="/usr/bin/isatap"
 	case "$role" in
-	host | router | tunnel | 6rd | 6to4) command="$command $role" ;;
-	teredo) command="$command teredo client" ;;
+	host | router | tunnel | 6rd | 6to4) set -- "$role" ;;
+	teredo) set -- teredo client ;;
 	*)
 		isatap_refuse "$config" UNKNOWN_ROLE
 		return
 		;;
 	esac
-	command="$command --dev $dev --hook /lib/netifd/isatap.event"
-	! grep -q '^isatap:' /etc/passwd || command="$command --user isatap"
+	# Each option's value is one word: none can bring an option of the command with it.
+	set -- "$@" --dev "$dev" --hook /lib/netifd/isatap.event
+	! grep -q '^isatap:' /etc/passwd || set -- "$@" --user isatap
 	case "$role" in
-	teredo) isatap_flag --server "$server" ;;
+	teredo) set -- "$@" ${server:+--server "$server"} ;;
 	*)
-		isatap_flag --mtu "$mtu"
-		isatap_flag --ttl "$ttl"
-		isatap_flag --tos "$tos"
-		isatap_flag --metric "$metric"
-		isatap_flag --local "$ipaddr"
+		set -- "$@" ${mtu:+--mtu "$mtu"} ${ttl:+--ttl "$ttl"} ${tos:+--tos "$tos"} ${metric:+--metric "$metric"} \
+			${ipaddr:+--local "$ipaddr"}
 		;;
 	esac
 	case "$role" in
 	host)
-		isatap_flag --via "$device"
-		for address in $router; do isatap_flag --router "$address"; done
+		set -- "$@" ${device:+--via "$device"}
+		for address in $router; do set -- "$@" --router "$address"; done
 		;;
 	router)
-		for prefix in $ip6prefix; do isatap_flag --prefix "$prefix"; done
-		[ "$defaultroute" != 0 ] || command="$command --no-default-route"
+		for prefix in $ip6prefix; do set -- "$@" --prefix "$prefix"; done
+		[ "$defaultroute" != 0 ] || set -- "$@" --no-default-route
 		;;
 	tunnel)
-		isatap_flag --via "$device"
-		isatap_flag --remote "$peeraddr"
-		for address in $ip6addr; do isatap_flag --address "$address"; done
-		isatap_flag --routed-prefix "$ip6prefix"
-		[ "$defaultroute" = 0 ] || command="$command --default-route"
+		set -- "$@" ${device:+--via "$device"} ${peeraddr:+--remote "$peeraddr"}
+		for address in $ip6addr; do set -- "$@" --address "$address"; done
+		set -- "$@" ${ip6prefix:+--routed-prefix "$ip6prefix"}
+		[ "$defaultroute" = 0 ] || set -- "$@" --default-route
 		;;
 	6rd)
-		isatap_flag --via "$device"
-		isatap_flag --prefix "${ip6prefix:+$ip6prefix${ip6prefixlen:+/$ip6prefixlen}}"
-		isatap_flag --v4-mask-len "$ip4prefixlen"
-		isatap_flag --br "$peeraddr"
+		set -- "$@" ${device:+--via "$device"} \
+			${ip6prefix:+--prefix "$ip6prefix${ip6prefixlen:+/$ip6prefixlen}"} \
+			${ip4prefixlen:+--v4-mask-len "$ip4prefixlen"} ${peeraddr:+--br "$peeraddr"}
 		;;
-	6to4) isatap_flag --relay "$peeraddr" ;;
+	6to4) set -- "$@" ${peeraddr:+--relay "$peeraddr"} ;;
 	esac
 
-	# What it refuses it says in the log, and with a status; netifd starts it again after a while.
 	# shellcheck disable=SC2086
-	proto_run_command "$config" $command $flags
+	proto_run_command "$config" /usr/bin/isatap "$@" $flags
 }
 
+# Where the daemon has ended by itself, ERROR is its status, and netifd sets the interface up again right after this.
 proto_isatap_teardown() {
 	proto_kill_command "$1"
+	case "$ERROR" in
+	'') ;;
+	# It refuses an option, and says in the log which. What comes late it waits for by itself.
+	1) isatap_refuse "$1" OPTION_REFUSED ;;
+	# netifd gives a teardown 5 seconds.
+	*) sleep 4 ;;
+	esac
 }
 
 [ -n "$INCLUDE_ONLY" ] || add_protocol isatap
