@@ -181,7 +181,7 @@ fn manage_out() -> ManageOut {
         name: "da-isatap.domain.local".parse().unwrap(),
         client: Some("client1.domain.local".parse().unwrap()),
         port: 3389,
-        file: "/etc/isatap.toml".to_owned(),
+        file: "/etc/isatap/isatap.toml".to_owned(),
     }
 }
 

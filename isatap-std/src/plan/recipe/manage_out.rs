@@ -55,7 +55,7 @@ pub struct ManageOut {
     #[cfg_attr(feature = "args", arg(long, value_name = "PORT", default_value_t = 3389))]
     pub port: u16,
     /// The router's configuration file.
-    #[cfg_attr(feature = "args", arg(long, value_name = "FILE", default_value = "/etc/isatap.toml"))]
+    #[cfg_attr(feature = "args", arg(long, value_name = "FILE", default_value = "/etc/isatap/isatap.toml"))]
     pub file: String,
 }
 
