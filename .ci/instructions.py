@@ -56,13 +56,13 @@ ROWS = [
     # for the table: hash, comparisons, the way handed on in memory, the row. Of the former, route and outer addresses are
     # most on the way out, the flow and what its link asks of it on the way in, and in a router a call of a `dyn Link`
     # for each question.
-    ("host: the same of a flow that the table of decisions knows", "known_encapsulate", 180, 202,
+    ("host: the same of a flow that the table of decisions knows", "known_encapsulate", 180, 207,
      {"etherparse": "encap_etherparse", "smoltcp": "encap_smoltcp"}),
     ("host: the same of a known flow, behind a packet of another", "known_encapsulate_other", None, 256, {}),
     ("host: the same of a new flow, which the table then knows", "new_encapsulate", 440, 757, {}),
     # With a look whom it is for: this link does not forward.
-    ("host: every check, decapsulate", "node_decapsulate", None, 400, {}),
-    ("host: the same of a whole IPv4 packet", "node_decapsulate_ipv4", None, 506, {}),
+    ("host: every check, decapsulate", "node_decapsulate", None, 405, {}),
+    ("host: the same of a whole IPv4 packet", "node_decapsulate_ipv4", None, 511, {}),
     ("host: the same of a flow that the table knows", "known_decapsulate", 180, 161,
      {"etherparse": "decap_etherparse", "smoltcp": "decap_smoltcp"}),
     ("host: the same of a new flow", "new_decapsulate", 307, 575, {}),
