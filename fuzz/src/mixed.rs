@@ -3,7 +3,7 @@
 
 use isatap_core::time::Duration;
 
-use isatap_core::capacity::{Capacity, MinimalRouter, Small, Standard};
+use isatap_core::capacity::{Capacity, Count as _, MinimalRouter, Small, Standard};
 use isatap_core::datapath::{IngressFilter, Switches};
 use isatap_core::engine::{Event, Verdict, Via};
 use isatap_core::isatap::{PublishedPrefix, ResolveFailure, Resolved};
@@ -88,7 +88,9 @@ impl<C: Capacity> Trial<C> {
             return;
         }
         let kind = input.byte();
-        let told = own(input);
+        let mut told = own(input);
+        // What has no row is nobody's as far as the node knows.
+        told.truncate(C::Locators::ROWS);
         let mut rules = rules(input, kind, &told, &mut WORLD.clone());
         let mut switches = if input.byte() & 3 == 0 { Switches::DEFAULT } else { Switches::FORWARDING };
         switches.metric = u32::from(input.byte() % 4);
@@ -184,8 +186,9 @@ impl<C: Capacity> Trial<C> {
 
     fn relocate(&mut self, input: &mut Input<'_>) {
         let at = usize::from(input.byte() % 4);
-        let told: Vec<Own4> =
+        let mut told: Vec<Own4> =
             (0..input.byte() % 3).map(|_| (packets::ipv4(input), input.among(&[24, 32, 30, 8]))).collect();
+        told.truncate(C::Locators::ROWS);
         let Some(rules) = self.links.get_mut(at).and_then(Option::as_mut) else { return };
         let _ = relocate(&mut *self.node, self.clock.latest, LinkId(u8::try_from(at).unwrap()), &told);
         rules.relocate(&told);
