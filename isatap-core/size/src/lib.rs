@@ -11,6 +11,7 @@
 #![no_std]
 
 pub mod board;
+pub mod host;
 pub mod turn;
 mod two;
 

@@ -538,7 +538,7 @@ impl<S: Storage<Slot>> fmt::Debug for RouteTable<S> {
     }
 }
 
-/// As many rows are scanned faster, and with less code, than an index tells.
+/// As many rows are scanned: the code of an index is not worth it for them.
 const FEW: usize = 7;
 
 /// What [`RouteTable::lookup_on`] found.

@@ -255,8 +255,8 @@ fn is_of_loop_checks(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Drop(DropReason::LoopSource | DropReason::LoopDestination))
 }
 
-/// Runs both; where the first one's loop checks refuse a packet, the second one
-/// needs only not to send it to others.
+/// Runs both. Where the first one's loop checks refuse a packet, the second one,
+/// which has none, may send it, but not hand it to the stack.
 fn same<A: Capacity, B: Capacity>(role: Role, ops: &[Op]) {
     let (mut one, mut other) = (Told::<A>::new(role), Told::<B>::new(role));
     let has_all = B::PARTS.contains(Parts::ERRORS);
@@ -479,18 +479,14 @@ fn s6r_20_a_lan_beside_a_tunnel_without_a_route_table() {
 #[test]
 fn tun_31_without_path_mtus_routers_may_fragment() {
     let packet = Inner::new(v6("2001:db8:5::2"), v6("2620:1::1")).len(1280).bytes();
-    let identifications = [(); 3].map(|()| ()).map({
-        let mut tunnel = Told::<Minimal>::new(Role::Tunnel);
-        tunnel.node.reseed([0x1234, 0]);
-        let packet = packet.clone();
-        move |()| match tunnel.send(START, &packet).0 {
-            Verdict::Tunnel { outer, .. } if !outer.dont_fragment => outer.identification,
-            other => panic!("{other:?}"),
-        }
+    let mut tunnel = Told::<Minimal>::new(Role::Tunnel);
+    tunnel.node.reseed([0x1234, 0]);
+    let identifications = [(); 3].map(|()| match tunnel.send(START, &packet).0 {
+        Verdict::Tunnel { outer, .. } if !outer.dont_fragment => outer.identification,
+        other => panic!("{other:?}"),
     });
     assert_eq!(identifications, [0x1234, 0x1235, 0x1236], "TUN-7: one counter for all");
     // An ICMPv4 error about it changes nothing, and nothing is told of repeats.
-    let mut tunnel = Told::<Minimal>::new(Role::Tunnel);
     let quote = super::support::Outer::new(v4(OWN), v4(ROUTER)).around(&packet);
     let mut message = super::support::icmpv4(3, 4, [0, 0, 2, 64], &quote);
     let range = 0..message.len();
